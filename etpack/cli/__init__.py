@@ -1,0 +1,99 @@
+"""The command line: each command opens, makes one library call and prints; only this package prints."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from etpack import __version__
+from etpack.errors import EtpackError
+
+_COMMANDS = ("compress", "decompress", "extract", "inspect", "verify")
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk, or write elsewhere with -o; nothing was left behind",
+    errno.EDQUOT: "make room in your quota, or write elsewhere with -o; nothing was left behind",
+    errno.EACCES: "check the permissions, or write elsewhere with -o",
+    errno.EROFS: "write elsewhere with -o",
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "give a file, not a folder",
+    errno.EBUSY: "wait for the other one to finish, or write elsewhere with -o",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+}
+
+INTERNAL_ERROR = 70
+
+
+class _Commands(click.Group):
+    """Imports a command when it is called, so that no command waits for what another one needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"etpack.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", message="etpack %(version)s")
+@click.option("--debug", is_flag=True, help="Show a traceback with errors.")
+def cli(debug: bool) -> None:
+    """Pack ExecuTorch models into compressed blocks that can be read at random, and look into them.
+
+    Exit codes: 0 good, 1 a file is bad, 2 wrong usage, 3 unsupported or over a limit, 4 input or output failed.
+    """
+    del debug
+
+
+def main() -> NoReturn:
+    """Run the command line and exit; errors become one line on stderr and the right exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = cli.main(prog_name="etpack", standalone_mode=False)
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        code = _fail("interrupted; nothing was left behind", 130)
+    except click.ClickException as exc:
+        exc.show()
+        code = exc.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has had enough; what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 4
+    except Exception as exc:
+        if "--debug" in sys.argv:
+            raise
+        code = report_error(exc)
+    sys.exit(code)
+
+
+def report_error(exc: Exception) -> int:
+    """Print the one-line message for an error on stderr and return its exit code."""
+    if isinstance(exc, EtpackError):
+        where = f"{exc.path}: " if exc.path else ""
+        return _fail(f"{where}{exc}" + (f"; {exc.hint}" if exc.hint else ""), exc.exit_code)
+    if isinstance(exc, OSError):
+        where = f"{exc.filename}: " if exc.filename else ""
+        remedy = _REMEDIES.get(exc.errno or 0)
+        return _fail(f"{where}{exc.strerror or exc}" + (f"; {remedy}" if remedy else ""), 4)
+    if isinstance(exc, MemoryError):
+        return _fail("out of memory; use fewer threads (-j 1) or a smaller --block-size", 3)
+    return _fail(f"internal error: {type(exc).__name__}: {exc}; please report it, with --debug", INTERNAL_ERROR)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"etpack: error: {message}", err=True)
+    return code
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    sys.exit(143)

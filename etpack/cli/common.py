@@ -1,0 +1,128 @@
+"""What several commands share: options, the progress bar, stdout as an output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, TypeVar
+
+import click
+
+from etpack.output import FileOutput, Output
+from etpack.writer import Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STDOUT = "-"
+
+
+def parse_size(text: str) -> int:
+    """Return a number of bytes written as 65536, 0x10000, 64K, 1M or 2GiB."""
+    number = text.strip().upper().removesuffix("B").removesuffix("I")
+    shift = {"K": 10, "M": 20, "G": 30, "T": 40}.get(number[-1:], 0)
+    try:
+        return int(number[:-1] if shift else number, 0) << shift
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a size; write for instance 64K") from None
+
+
+def output_options(command: F) -> F:
+    """Add -o and -f."""
+    command = click.option("-f", "--force", is_flag=True, help="Overwrite an output that is there.")(command)
+    return click.option("-o", "--output", metavar="PATH", help="Where the result goes; - for stdout.")(command)
+
+
+def jobs_option(command: F) -> F:
+    """Add -j."""
+    return click.option("-j", "--jobs", type=click.IntRange(1), help="Threads; all processors by default.")(command)
+
+
+def quiet_option(command: F) -> F:
+    """Add -q."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
+
+
+def json_option(command: F) -> F:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)
+
+
+def echo_json(value: object, *, err: bool = False) -> None:
+    """Print a value as JSON on stdout, or on stderr where stdout has the data."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False), err=err)
+
+
+@contextlib.contextmanager
+def open_output(path: str, *, force: bool) -> Iterator[Output]:
+    """Open an output file, or, for "-", a spool that is copied to stdout when it is complete and good.
+
+    Raises:
+        click.UsageError: stdout is a terminal.
+    """
+    if path != STDOUT:
+        with FileOutput(path, overwrite=force) as file:
+            yield file
+        return
+    refuse_terminal()
+    with tempfile.TemporaryFile(prefix="etpack-") as spool:
+        yield _Spool(spool)
+        spool.seek(0)
+        shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
+
+
+def refuse_terminal() -> None:
+    """Raise click.UsageError if binary data would go to a terminal."""
+    if sys.stdout.isatty():
+        raise click.UsageError("binary data does not go to a terminal; redirect stdout or name a file with -o")
+
+
+class _Spool:
+    """A temporary file as an `Output`."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self._file.seek(offset)
+        return self._file.read(size)
+
+
+class StdoutOutput:
+    """stdout as an `Output` that is written as it goes; nothing written can be read again."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        sys.stdout.buffer.write(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        raise OSError("stdout cannot be read back")
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
+    """Show a progress bar on stderr, if that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,85 @@
+"""`etpack compress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from etpack.cli import common
+from etpack.codecs import Effort
+from etpack.files import packed_path
+from etpack.writer import Options, PackResult, pack
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="MODEL...")
+@common.output_options
+@click.option("--block-size", type=common.parse_size, default="64K", show_default=True, help="Bytes in a block, 4K to 4M.")
+@click.option("--codec", default="auto", show_default=True, help="auto, zstd, lz4, raw, or one that is installed.")
+@click.option("--effort", type=click.Choice([e.value for e in Effort]), default="default", show_default=True)
+@click.option(
+    "--no-filter", is_flag=True, help="No byte planes: each block is one bare stream. Gains little on weights."
+)
+@click.option(
+    "--align", type=common.parse_size, default="1", show_default=True, help="Alignment of each stream in the file."
+)
+@click.option("--opaque", is_flag=True, help="Pack any file, without looking into it.")
+@click.option("--no-check", is_flag=True, help="Do not decode and compare each block before it is written.")
+@common.jobs_option
+@common.quiet_option
+@common.json_option
+def compress(
+    files: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    block_size: int,
+    codec: str,
+    effort: str,
+    no_filter: bool,
+    align: int,
+    opaque: bool,
+    no_check: bool,
+    jobs: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Pack models (.pte, .ptd, .bpte) into .etz files; MODEL.pte gives MODEL.etz beside it."""
+    if output and len(files) > 1:
+        raise click.UsageError("-o takes one MODEL")
+    try:
+        options = Options(block_size, codec, Effort(effort), not no_filter, align, opaque)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    results = []
+    for file in files:
+        target = output or str(packed_path(Path(file)))
+        with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
+            result = pack(file, out, options, jobs=jobs, check=not no_check, progress=progress)
+        results.append(_to_json(file, target, result))
+        if not quiet and not as_json:
+            click.echo(_describe(file, target, result), err=target == common.STDOUT)
+    if as_json:
+        common.echo_json({"results": results}, err=output == common.STDOUT)
+
+
+def _describe(file: str, target: str, result: PackResult) -> str:
+    shared = f", {result.shared_count:,} of them shared" if result.shared_count else ""
+    return (
+        f"{file}: {result.content_size:,} bytes -> {target}: {result.stored_size:,} bytes, "
+        f"ratio {result.ratio:.3f}, {result.block_count:,} blocks{shared}"
+    )
+
+
+def _to_json(file: str, target: str, result: PackResult) -> dict[str, object]:
+    return {
+        "file": file,
+        "output": target,
+        "kind": result.kind.value,
+        "content_size": result.content_size,
+        "stored_size": result.stored_size,
+        "ratio": round(result.ratio, 6),
+        "block_count": result.block_count,
+        "shared_count": result.shared_count,
+        "content_sha256": result.content_sha256,
+    }

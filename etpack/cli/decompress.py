@@ -1,0 +1,47 @@
+"""`etpack decompress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from etpack.cli import common
+from etpack.files import unpacked_path
+from etpack.output import FileOutput, Output
+from etpack.reader import EtzFile
+from etpack.unpack import unpack
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE.etz...")
+@common.output_options
+@common.jobs_option
+@common.quiet_option
+@common.json_option
+def decompress(
+    files: tuple[str, ...], output: str | None, force: bool, jobs: int | None, quiet: bool, as_json: bool
+) -> None:
+    """Restore packed models, byte for byte; every block and the SHA-256 of the whole are checked."""
+    if output and len(files) > 1:
+        raise click.UsageError("-o takes one FILE")
+    results = []
+    for name in files:
+        with EtzFile(name, jobs=jobs) as file:
+            target = output or str(unpacked_path(Path(name), file.manifest.kind))
+            sha256 = _restore(file, target, force, jobs, quiet)
+            results.append({"file": name, "output": target, "content_size": file.size, "content_sha256": sha256})
+        if not quiet and not as_json:
+            click.echo(f"{name} -> {target}: {file.size:,} bytes", err=target == common.STDOUT)
+    if as_json:
+        common.echo_json({"results": results}, err=output == common.STDOUT)
+
+
+def _restore(file: EtzFile, target: str, force: bool, jobs: int | None, quiet: bool) -> str:
+    with common.progress_bar(file.name, quiet=quiet) as progress:
+        if target == common.STDOUT:
+            common.refuse_terminal()
+            out: Output = common.StdoutOutput()
+            return unpack(file, out, jobs=jobs, progress=progress)
+        with FileOutput(target, overwrite=force) as out:
+            return unpack(file, out, jobs=jobs, progress=progress)

@@ -1,0 +1,269 @@
+"""Stream codecs: zstd, LZ4, LZ4 over bit planes, and codecs that others register; no offsets in here.
+
+A codec turns bytes into one stream and back. Raw and constant need no codec; `etpack.blocks` handles them.
+This is the only module that sees a codec library, and the only one that catches its exceptions.
+
+Others add a codec by an entry point in the group `etpack.codecs` that names a `Codec` object, or by calling
+`register`. Its id lies in the private range, 128 to 254.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from etpack.errors import CodecMissingError, EtpackError, UnsupportedError
+
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
+
+ENTRY_POINT_GROUP = "etpack.codecs"
+_PRIVATE_IDS = range(128, 255)
+
+
+class Effort(Enum):
+    """How hard to look for a smaller stream."""
+
+    FAST = "fast"
+    DEFAULT = "default"
+    MAX = "max"
+
+
+_ZSTD_LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 3, Effort.MAX: 19}
+_LZ4_LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 0, Effort.MAX: 12}
+
+
+class StreamError(Exception):
+    """A stream does not decode to the size it must have; `etpack.blocks` says which block it is."""
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """A reversible step from bytes to one stream. Methods are called from many threads at once.
+
+    Attributes:
+        id: What the file records, 0 to 254; ids from 128 are for codecs outside etpack.
+        name: What `--codec` calls it.
+    """
+
+    id: int
+    name: str
+
+    def encode(self, data: BytesLike, effort: Effort) -> bytes:
+        """Return the stream for `data` (at least one byte); the same for the same input, always."""
+
+    def decode(self, stream: BytesLike, size: int) -> BytesLike:
+        """Return the `size` bytes that `stream` stands for; never allocate more than that.
+
+        Raises:
+            StreamError: The stream is broken, has another size, or has bytes after its end.
+        """
+
+
+class _Zstd:
+    """One ordinary zstd frame: single segment, content size, no checksum, no dictionary.
+
+    Level 0 is ours: zstd as an entropy coder, with match finding all but off, which on trained weights is
+    both much faster and smaller than zstd's levels up to 18.
+    """
+
+    id = 2
+    name = "zstd"
+
+    _MAGIC = b"\x28\xb5\x2f\xfd"
+    # zstd picks its tables by these classes of source size.
+    _SIZE_CLASSES = (16 << 10, 128 << 10, 256 << 10, 4 << 20)
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def encode(self, data: BytesLike, effort: Effort) -> bytes:
+        return self.encode_at_level(data, _ZSTD_LEVELS[effort])
+
+    def encode_at_level(self, data: BytesLike, level: int) -> bytes:
+        """Return a frame made at zstd's `level`, or with match finding all but off for level 0."""
+        size_class = next((c for c in self._SIZE_CLASSES if len(data) <= c), len(data))
+        compressors: dict[tuple[int, int], Any] = self._local.__dict__.setdefault("compressors", {})
+        compressor = compressors.get((level, size_class))
+        if compressor is None:
+            compressor = compressors[level, size_class] = self._compressor(level, size_class)
+        stream: bytes = compressor.compress(data)
+        return stream
+
+    @staticmethod
+    def _compressor(level: int, size_class: int) -> Any:
+        import zstandard
+
+        # A window as large as the data makes the frame a single segment, at every level.
+        window = {"window_log": max(10, (size_class - 1).bit_length())}
+        if level == 0:
+            entropy = {"strategy": zstandard.STRATEGY_FAST, "min_match": 7, "hash_log": 6, "target_length": 0}
+            parameters = zstandard.ZstdCompressionParameters.from_level(1, source_size=size_class, **window, **entropy)
+        else:
+            parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=size_class, **window)
+        return zstandard.ZstdCompressor(compression_params=parameters)
+
+    def decode(self, stream: BytesLike, size: int) -> bytes:
+        self._check_frame(stream, size)
+        decompressor = getattr(self._local, "decompressor", None)
+        if decompressor is None:
+            import zstandard
+
+            decompressor = self._local.decompressor = zstandard.ZstdDecompressor()
+            self._local.error = zstandard.ZstdError
+        try:
+            data: bytes = decompressor.decompress(stream, max_output_size=size, allow_extra_data=False)
+        except self._local.error as exc:
+            raise StreamError(f"zstd frame: {exc}") from exc
+        if len(data) != size:
+            raise StreamError(f"zstd frame holds {len(data)} bytes and not {size}")
+        return data
+
+    def _check_frame(self, stream: BytesLike, size: int) -> None:
+        """Check the frame header's fields before anything is decoded, so that no frame can ask for much memory."""
+        if len(stream) < 6 or bytes(stream[:4]) != self._MAGIC:
+            raise StreamError("no zstd frame")
+        descriptor = stream[4]
+        if descriptor & 0b0010_1011 != 0b0010_0000:
+            raise StreamError("zstd frame is not a single segment without dictionary")
+        field_size = (1, 2, 4, 8)[descriptor >> 6]
+        content_size = int.from_bytes(stream[5 : 5 + field_size], "little") + (256 if field_size == 2 else 0)
+        if content_size != size:
+            raise StreamError(f"zstd frame declares {content_size} bytes and not {size}")
+
+
+class _Lz4:
+    """A bare LZ4 block: no frame, no size."""
+
+    id = 3
+    name = "lz4"
+
+    def encode(self, data: BytesLike, effort: Effort) -> bytes:
+        return self.encode_at_level(data, _LZ4_LEVELS[effort])
+
+    def encode_at_level(self, data: BytesLike, level: int) -> bytes:
+        """Return a block made at LZ4 HC's `level`, or by the fast compressor for level 0."""
+        import lz4.block
+
+        if level == 0:
+            stream: bytes = lz4.block.compress(data, store_size=False)
+        else:
+            stream = lz4.block.compress(data, mode="high_compression", compression=level, store_size=False)
+        return stream
+
+    def decode(self, stream: BytesLike, size: int) -> bytes:
+        import lz4.block
+
+        try:
+            data: bytes = lz4.block.decompress(stream, uncompressed_size=size)
+        except lz4.block.LZ4BlockError as exc:
+            raise StreamError(f"LZ4 block: {exc}") from exc
+        if len(data) != size:
+            raise StreamError(f"LZ4 block holds {len(data)} bytes and not {size}")
+        return data
+
+
+class _Lz4Bitplanes:
+    """A bare LZ4 block over the bit-transposed data: what makes LZ4 gain on a float's exponents."""
+
+    id = 4
+    name = "lz4-bitplanes"
+
+    def encode(self, data: BytesLike, effort: Effort) -> bytes:
+        return self.encode_at_level(data, _LZ4_LEVELS[effort])
+
+    def encode_at_level(self, data: BytesLike, level: int) -> bytes:
+        """Return a block made at LZ4 HC's `level`, or by the fast compressor for level 0."""
+        import numpy as np
+
+        from etpack import filters
+
+        return LZ4.encode_at_level(filters.to_bitplanes(np.frombuffer(data, np.uint8)).data, level)
+
+    def decode(self, stream: BytesLike, size: int) -> BytesLike:
+        import numpy as np
+
+        from etpack import filters
+
+        rows = np.frombuffer(LZ4.decode(stream, 8 * (-(-size // 8))), np.uint8)
+        return filters.from_bitplanes(rows, size).data
+
+
+ZSTD = _Zstd()
+LZ4 = _Lz4()
+LZ4_BITPLANES = _Lz4Bitplanes()
+
+_by_id: dict[int, Codec] = {codec.id: codec for codec in (ZSTD, LZ4, LZ4_BITPLANES)}
+_lock = threading.Lock()
+_entry_points_loaded = False
+
+
+def register(codec: Codec) -> None:
+    """Make a private codec known to this process.
+
+    Raises:
+        ValueError: Its id is not in 128 to 254, or its id or name is taken by another codec.
+    """
+    if codec.id not in _PRIVATE_IDS:
+        raise ValueError(f"codec {codec.name!r} has id {codec.id}; codecs outside etpack take 128 to 254")
+    with _lock:
+        for other in _by_id.values():
+            if (other.id == codec.id or other.name == codec.name) and other is not codec:
+                raise ValueError(f"codec {codec.name!r} ({codec.id}) clashes with {other.name!r} ({other.id})")
+        _by_id[codec.id] = codec
+
+
+def _load_entry_points() -> None:
+    global _entry_points_loaded
+    if _entry_points_loaded:
+        return
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            register(entry_point.load())
+        except Exception as exc:
+            raise EtpackError(f"the codec plugin {entry_point.value!r} does not load: {exc}") from exc
+    _entry_points_loaded = True
+
+
+def by_id(codec_id: int) -> Codec:
+    """Return the codec with this id.
+
+    Raises:
+        CodecMissingError: The id is private and no installed package provides it.
+        UnsupportedError: The id is reserved for later versions of the format.
+    """
+    codec = _by_id.get(codec_id)
+    if codec is None and codec_id in _PRIVATE_IDS:
+        _load_entry_points()
+        codec = _by_id.get(codec_id)
+        if codec is None:
+            raise CodecMissingError(
+                f"nothing installed here provides the private codec {codec_id} [codec-known]",
+                hint="install its vendor's etpack plugin",
+            )
+    if codec is None:
+        raise UnsupportedError(f"codec {codec_id} is not known here [codec-known]", hint="use a newer etpack")
+    return codec
+
+
+def by_name(name: str) -> Codec:
+    """Return the codec with this name.
+
+    Raises:
+        CodecMissingError: No codec, built in or installed, has the name.
+    """
+    for attempt in (list(_by_id.values()), _all()):
+        for codec in attempt:
+            if codec.name == name:
+                return codec
+    raise CodecMissingError(
+        f"there is no codec {name!r}", hint="known: " + ", ".join(sorted(codec.name for codec in _all()))
+    )
+
+
+def _all() -> Iterator[Codec]:
+    _load_entry_points()
+    yield from list(_by_id.values())

@@ -1,0 +1,99 @@
+"""The error tree: one class for each thing a caller may want to do differently."""
+
+from __future__ import annotations
+
+
+class EtpackError(Exception):
+    """Base of every error that etpack raises itself.
+
+    Attributes:
+        slug: Stable name of the kind of error, the same in the test vectors and in the C reader.
+        exit_code: What the command line exits with.
+        hint: What to do next, or None.
+        path: The file at fault, filled in by whoever knows it, or None.
+    """
+
+    slug = "error"
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.path: str | None = None
+
+
+class FormatError(EtpackError, ValueError):
+    """The bytes break a rule of the `.etz` specification.
+
+    Attributes:
+        rule: The rule's id in `schemas/etz-v1.md`.
+        where: Stored offset in bytes of the fault, or None where it has no one place.
+    """
+
+    def __init__(self, message: str, *, rule: str, where: int | None = None, hint: str | None = None) -> None:
+        place = "" if where is None else f" at {where:#x}"
+        super().__init__(f"{message}{place} [{rule}]", hint=hint)
+        self.rule = rule
+        self.where = where
+
+
+class NotEtzError(FormatError):
+    """The magic is not there: this is some other kind of file."""
+
+    slug = "not-etz"
+
+
+class TruncatedError(FormatError):
+    """The file ends before a part that it declares."""
+
+    slug = "truncated"
+
+
+class CorruptError(FormatError):
+    """A checksum, a padding byte or a value is impossible."""
+
+    slug = "corrupt"
+
+
+class UnsupportedError(EtpackError):
+    """The file is well formed and needs a newer etpack: an unknown version, feature, codec or filter."""
+
+    slug = "unsupported"
+    exit_code = 3
+
+
+class CodecMissingError(UnsupportedError, ImportError):
+    """The file names a codec that is known, or private, and that nothing installed here provides."""
+
+    slug = "codec-missing"
+
+
+class LimitError(EtpackError):
+    """Going on would exceed one of the caller's limits."""
+
+    slug = "limit"
+    exit_code = 3
+
+
+class PteError(EtpackError, ValueError):
+    """The file is not a `.pte`, `.ptd` or `.bpte` that can be read.
+
+    Attributes:
+        rule: Id of the check that failed, as `etpack verify` names it.
+        where: Offset in the file in bytes, or None where the fault has no one place.
+    """
+
+    slug = "bad-model"
+
+    def __init__(self, message: str, *, rule: str, where: int | None = None, hint: str | None = None) -> None:
+        place = "" if where is None else f" at {where:#x}"
+        super().__init__(f"{message}{place} [{rule}]", hint=hint)
+        self.rule = rule
+        self.where = where
+
+
+class SourceError(EtpackError, OSError):
+    """The input ended early, or changed while it was read."""
+
+    slug = "source"
+    exit_code = 4

@@ -1,0 +1,177 @@
+"""The chunked loader: the Python twin of ExecuTorch's `DataLoader`, over an `.etz` or a plain file.
+
+ExecuTorch asks a loader for ranges of the uncompressed model and holds each answer in a `FreeableBuffer` until it
+is freed. Everything in etpack that reads whole contents (decompress, verify, extract) does so through this module.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+
+from etpack.reader import EtzFile, available_processors, is_etz
+from etpack.sources import Source, SourceLike, check_range, open_source
+
+DEFAULT_CHUNK_SIZE = 1 << 20
+
+
+class SegmentType(Enum):
+    """What ExecuTorch says it loads a range for."""
+
+    PROGRAM = "program"
+    CONSTANT = "constant"
+    BACKEND = "backend"
+    MUTABLE = "mutable"
+    EXTERNAL = "external"
+
+
+@dataclass(frozen=True)
+class SegmentInfo:
+    """What ExecuTorch passes with a request. Named data comes as CONSTANT with index 0, so rely on the range only."""
+
+    type: SegmentType
+    index: int = 0
+    # Backend id for BACKEND, else None.
+    descriptor: str | None = None
+
+
+class FreeableBuffer:
+    """Bytes that somebody holds until `free` is called; also a context manager that frees at its end."""
+
+    def __init__(self, data: bytearray) -> None:
+        self.size = len(data)
+        self._view: memoryview | None = memoryview(data).toreadonly()
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes, read-only.
+
+        Raises:
+            ValueError: The buffer was freed.
+        """
+        if self._view is None:
+            raise ValueError("the buffer was freed")
+        return self._view
+
+    @property
+    def freed(self) -> bool:
+        return self._view is None
+
+    def free(self) -> None:
+        """Give the memory back; a second call does nothing. Views taken of `data` keep it alive."""
+        self._view = None
+
+    def __enter__(self) -> FreeableBuffer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.free()
+
+
+class DataLoader:
+    """Random access to an uncompressed model, whether it lies in an `.etz` or in a plain file; thread-safe.
+
+    Args:
+        source: A path, a buffer, a seekable binary file object, a `Source`, or an open `EtzFile`. What is not an
+            `.etz` by its first bytes is taken as a plain file.
+
+    Raises:
+        EtpackError: The file begins like an `.etz` and cannot be opened as one.
+        OSError: It cannot be read.
+    """
+
+    def __init__(self, source: SourceLike) -> None:
+        opened = open_source(source)
+        self._content: Source = EtzFile(opened) if not isinstance(opened, EtzFile) and is_etz(opened) else opened
+        self.name = self._content.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of the uncompressed model."""
+        return self._content.size
+
+    def load(self, offset: int, size: int, info: SegmentInfo | None = None) -> FreeableBuffer:
+        """Return `size` bytes of content from content offset `offset` in a buffer that the caller frees.
+
+        Args:
+            offset: Content offset in bytes.
+            size: Bytes wanted; offset + size must not exceed `size`.
+            info: What it is for. Only recorded by subclasses; the bytes do not depend on it.
+
+        Raises:
+            ValueError: The range leaves the content.
+            CorruptError: A block that it touches fails its check.
+            OSError: The file cannot be read.
+        """
+        check_range(self._content, offset, size)
+        data = bytearray(size)
+        self.load_into(offset, size, info, memoryview(data))
+        return FreeableBuffer(data)
+
+    def load_into(self, offset: int, size: int, info: SegmentInfo | None, buffer: memoryview) -> None:
+        """Fill the first `size` bytes of the caller's writable buffer; errors as `load`."""
+        del info
+        view = memoryview(buffer).cast("B")
+        if len(view) < size:
+            raise ValueError(f"a buffer of {len(view)} bytes for {size}")
+        self._content.read_into(offset, view[:size])
+
+    def iter_chunks(
+        self, offset: int = 0, size: int | None = None, chunk_size: int = DEFAULT_CHUNK_SIZE, jobs: int | None = None
+    ) -> Iterator[memoryview]:
+        """Yield the content of a range in order, in chunks of at most `chunk_size` bytes.
+
+        A chunk of an `.etz` ends at the end of a block where it can, so that no block is decoded twice. Each chunk
+        is valid until the next one is asked for. Memory is `jobs` + 1 chunks whatever the size.
+
+        Args:
+            offset: Content offset in bytes of the first chunk.
+            size: Bytes in all; up to the end of the content by default.
+            chunk_size: Bytes, at least 1.
+            jobs: Threads that read ahead; all processors by default.
+
+        Raises:
+            ValueError: The range leaves the content, or `chunk_size` is not positive.
+            CorruptError: A block fails its check; what was yielded before is good.
+            OSError: The file cannot be read.
+        """
+        if size is None:
+            size = max(0, self.size - offset)
+        check_range(self._content, offset, size)
+        if chunk_size < 1:
+            raise ValueError(f"chunks of {chunk_size} bytes")
+        return self._chunks(offset, offset + size, chunk_size, jobs or available_processors())
+
+    def _chunks(self, offset: int, end: int, chunk_size: int, jobs: int) -> Iterator[memoryview]:
+        free = [memoryview(bytearray(min(chunk_size, end - offset))) for _ in range(jobs + 1)]
+        pending: deque[tuple[Future[None], memoryview, memoryview]] = deque()
+        with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-load") as pool:
+            try:
+                while pending or offset < end:
+                    while free and offset < end:
+                        limit = min(offset + chunk_size, end)
+                        stop = self._content.cut_before(offset, limit) if isinstance(self._content, EtzFile) else limit
+                        buffer = free.pop()
+                        chunk = buffer[: stop - offset]
+                        pending.append((pool.submit(self._content.read_into, offset, chunk), buffer, chunk))
+                        offset = stop
+                    future, buffer, chunk = pending.popleft()
+                    future.result()
+                    yield chunk.toreadonly()
+                    free.append(buffer)
+            finally:
+                for future, _, _ in pending:
+                    future.cancel()
+
+    def close(self) -> None:
+        """Close the file; buffers that were loaded stay good."""
+        self._content.close()
+
+    def __enter__(self) -> DataLoader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

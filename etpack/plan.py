@@ -1,0 +1,202 @@
+"""Where the content is cut: a model file in, extents and blocks out; pure, reads nothing."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from etpack.errors import LimitError
+from etpack.pte import FileKind, ModelFile, Range, Role
+
+# An extent may lie in several segments; a file of segments that all overlap would name each in each.
+MAX_OVERLAPS = 1 << 20
+
+# Content is read and encoded in spans of about this many bytes.
+SPAN_SIZE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A part of the content that has a role and starts a new block."""
+
+    range: Range
+    role: Role
+    # Numbers of the segments that cover it; empty for what lies in no segment.
+    segments: tuple[int, ...] = ()
+    # Delegate ids, named-data keys and methods that use it.
+    delegate_ids: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A content cut into extents; a gap becomes an extent of padding if it is not all zeros."""
+
+    extents: tuple[Extent, ...]
+    gaps: tuple[Range, ...]
+
+    def with_padding(self, padding: Sequence[Range]) -> tuple[Extent, ...]:
+        """Return all extents in order, those of `padding` (gaps that are not all zeros) included."""
+        extra = [Extent(gap, Role.PADDING) for gap in padding]
+        return tuple(sorted([*self.extents, *extra], key=lambda extent: extent.range.offset))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of content to read at once, with the blocks in it; what no block covers is zeros."""
+
+    range: Range
+    blocks: tuple[Range, ...]
+
+
+def cut_opaque(size: int) -> Cut:
+    """Return the one extent of a content that is packed without looking into it."""
+    return Cut((Extent(Range(0, size), Role.OPAQUE),) if size else (), ())
+
+
+def cut_model(model: ModelFile, block_size: int) -> Cut:
+    """Cut a model at its program, every segment, each constant of a block or more, and the trailing bytes.
+
+    Args:
+        model: The parsed file.
+        block_size: Block size in bytes.
+
+    Raises:
+        LimitError: Its segments overlap so much that their extents could not be described in memory.
+    """
+    owners = _owners(model) + _inline_blobs(model, block_size)
+    constants = sorted({t.data for t in model.tensors if t.kind == "constant" and t.data}, key=lambda r: r.offset)
+    points = {0, model.size}
+    for extent in owners:
+        points |= {extent.range.offset, extent.range.end}
+    for constant in constants:
+        if constant.size >= block_size:
+            points |= {constant.offset, constant.end}
+    islands = _merge(constants)
+    extents: list[Extent] = []
+    gaps: list[Range] = []
+    for piece, cover in _sweep(sorted(points), owners):
+        if not cover or (_is_constant_only(cover) and not _touches(islands, piece)):
+            gaps.append(piece)
+        else:
+            extents.append(_combine(piece, cover))
+    return Cut(tuple(extents), tuple(gaps))
+
+
+def _owners(model: ModelFile) -> list[Extent]:
+    """Return everything that claims a part of the file, not empty, overlapping or not."""
+    nested = model.nested
+    program_role = Role.METADATA if model.kind is FileKind.PTD else Role.PROGRAM
+    methods = tuple(sorted(method.name for method in model.methods))
+    found = [
+        Extent(Range(0, nested.offset), Role.METADATA),
+        Extent(Range(nested.end, model.size - nested.end), Role.METADATA),
+        Extent(model.program, program_role, methods=methods),
+        Extent(model.trailing, Role.TRAILING),
+    ]
+    for s in model.segments:
+        found.append(Extent(s.range, min(s.roles, key=_rank), (s.number,), s.delegate_ids, s.keys, s.methods))
+    return [extent for extent in found if extent.range.size]
+
+
+def _inline_blobs(model: ModelFile, block_size: int) -> list[Extent]:
+    """Return the blobs and constants of a block or more that lie inside the flatbuffer."""
+    found: dict[Range, Extent] = {}
+    for method in model.methods:
+        for delegate in method.delegates:
+            if delegate.segment is None and delegate.blob.size >= block_size:
+                new = Extent(delegate.blob, Role.DELEGATE, (), (delegate.id,), (), (method.name,))
+                old = found.get(delegate.blob)
+                found[delegate.blob] = _combine(delegate.blob, [old, new]) if old else new
+    for tensor in model.tensors:
+        if tensor.segment is None and tensor.data and tensor.data.size >= block_size:
+            found.setdefault(tensor.data, Extent(tensor.data, Role.CONSTANT, methods=tensor.methods))
+    return list(found.values())
+
+
+def _rank(role: Role) -> int:
+    return list(Role).index(role)
+
+
+def _is_constant_only(cover: Sequence[Extent]) -> bool:
+    return all(extent.role is Role.CONSTANT and extent.segments for extent in cover)
+
+
+def _sweep(points: Sequence[int], owners: Sequence[Extent]) -> Iterator[tuple[Range, list[Extent]]]:
+    """Yield each piece between two points with the owners that cover it."""
+    starting = sorted(owners, key=lambda extent: extent.range.offset)
+    active: list[Extent] = []
+    overlaps = position = 0
+    for start, end in pairwise(points):
+        active = [extent for extent in active if extent.range.end > start]
+        while position < len(starting) and starting[position].range.offset <= start:
+            active.append(starting[position])
+            position += 1
+        overlaps += len(active)
+        if overlaps > MAX_OVERLAPS:
+            raise LimitError("the segments overlap each other too much", hint="pack it with --opaque")
+        yield Range(start, end - start), active
+
+
+def _merge(ranges: Sequence[Range]) -> list[tuple[int, int]]:
+    """Return the union of ranges sorted by offset, as disjoint (start, end) pairs."""
+    merged: list[tuple[int, int]] = []
+    for part in ranges:
+        if merged and part.offset <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], part.end)
+        elif part.size:
+            merged.append((part.offset, part.end))
+    return merged
+
+
+def _touches(islands: Sequence[tuple[int, int]], piece: Range) -> bool:
+    before = bisect_left(islands, (piece.end, 0))
+    return before > 0 and islands[before - 1][1] > piece.offset
+
+
+def _combine(piece: Range, cover: Sequence[Extent]) -> Extent:
+    """Return the extent for a piece that all of `cover` claims.
+
+    A blob inside the flatbuffer is more telling than the flatbuffer; elsewhere the role that stays longest wins.
+    """
+    inline = [extent for extent in cover if not extent.segments and extent.role in (Role.DELEGATE, Role.CONSTANT)]
+    parts = inline or cover
+    return Extent(
+        piece,
+        min((extent.role for extent in parts), key=_rank),
+        tuple(sorted({number for extent in cover for number in extent.segments})),
+        tuple(sorted({name for extent in parts for name in extent.delegate_ids})),
+        tuple(sorted({key for extent in parts for key in extent.keys})),
+        tuple(sorted({name for extent in parts for name in extent.methods})),
+    )
+
+
+def block_ranges(extents: Sequence[Extent], block_size: int) -> Iterator[Range]:
+    """Yield the content range of each block in order: every extent starts a new one."""
+    for extent in extents:
+        for offset in range(extent.range.offset, extent.range.end, block_size):
+            yield Range(offset, min(block_size, extent.range.end - offset))
+
+
+def spans(extents: Sequence[Extent], content_size: int, block_size: int) -> Iterator[Span]:
+    """Yield spans that cover the whole content in order, each of about 1 MiB or one block."""
+    start = 0
+    blocks: list[Range] = []
+    for block in block_ranges(extents, block_size):
+        if block.end - start > SPAN_SIZE and block.offset > start:
+            yield from _close_span(start, block.offset, blocks)
+            start, blocks = block.offset, []
+        blocks.append(block)
+    yield from _close_span(start, content_size, blocks)
+
+
+def _close_span(start: int, end: int, blocks: Sequence[Range]) -> Iterator[Span]:
+    """Yield the span of `blocks`, then what follows up to `end`, in pieces: a gap may be huge."""
+    last = blocks[-1].end if blocks else start
+    if blocks:
+        yield Span(Range(start, last - start), tuple(blocks))
+    for offset in range(last, end, SPAN_SIZE):
+        yield Span(Range(offset, min(SPAN_SIZE, end - offset)), ())

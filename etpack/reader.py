@@ -1,0 +1,436 @@
+"""`EtzFile`: random access to the content of an `.etz`, from many threads at once."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from etpack import layout
+from etpack.errors import CorruptError, EtpackError, TruncatedError
+from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
+from etpack.limits import Limits
+from etpack.manifest import Manifest
+from etpack.pte import ModelFile, Range, read_model
+from etpack.sources import Source, SourceLike, check_range, open_source
+
+if TYPE_CHECKING:
+    from etpack.filters import Bytes
+
+# Neighbouring blocks are read together, up to this many bytes of content.
+_RUN_SIZE = 1 << 20
+# Reads of this size and up are worth a thread pool.
+_PARALLEL_SIZE = 4 << 20
+# The cache of blocks that were read in part holds about this many bytes, and at least two blocks.
+_CACHE_SIZE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block: where its content goes and what the index says of it."""
+
+    number: int
+    range: Range
+    entry: IndexEntry
+
+
+class EtzFile:
+    """An open `.etz` file. Immutable, a context manager, and safe to use from many threads.
+
+    It has `size`, `read_at` and `read_into` of the *content*, so it serves wherever etpack takes a source.
+
+    Attributes:
+        name: The file's name, for messages.
+        footer: The parsed footer.
+        sections: The section table.
+        extents: The extent table, by content offset.
+        stored_size: Bytes of the `.etz` itself.
+    """
+
+    def __init__(self, source: SourceLike, *, limits: Limits | None = None, jobs: int | None = None) -> None:
+        """Open an `.etz`: reads and checks header, footer, section table, extents, index and manifest, no block.
+
+        Args:
+            source: A path, a buffer, a seekable binary file object, or a `Source`.
+            limits: What the file may ask for.
+            jobs: Threads for large reads; all processors by default.
+
+        Raises:
+            FormatError: The file breaks a rule of the format.
+            UnsupportedError: It needs a newer etpack.
+            LimitError: It is over one of the limits.
+            OSError: It cannot be read.
+        """
+        self._source = open_source(source)
+        self.name = self._source.name
+        self.jobs = jobs or available_processors()
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[int, Bytes] = OrderedDict()
+        self._pool: ThreadPoolExecutor | None = None
+        try:
+            self._open(limits or Limits())
+        except EtpackError as exc:
+            exc.path = exc.path or self.name
+            self._source.close()
+            raise
+        except BaseException:
+            self._source.close()
+            raise
+
+    def _open(self, limits: Limits) -> None:
+        self.stored_size = self._source.size
+        tail_offset = max(0, self.stored_size - layout.TAIL_SIZE)
+        tail = self._source.read_at(tail_offset, self.stored_size - tail_offset)
+        head = tail[: layout.HEADER_SIZE] if tail_offset == 0 else self._source.read_at(0, layout.HEADER_SIZE)
+        layout.check_header(head)
+        footer_offset = self.stored_size - layout.FOOTER_SIZE
+        if footer_offset < layout.HEADER_SIZE:
+            raise TruncatedError("the file ends before its footer", rule="footer-magic", where=self.stored_size)
+        self.footer = Footer.from_bytes(tail[-layout.FOOTER_SIZE :], footer_offset)
+        limits.check("content_size", self.footer.content_size)
+        table_offset = footer_offset - self.footer.section_count * layout.SECTION_ENTRY_SIZE
+        if table_offset < layout.HEADER_SIZE:
+            raise CorruptError("the section table leaves the file", rule="section-cover", where=footer_offset)
+        table = tail[table_offset - tail_offset : -layout.FOOTER_SIZE]
+        self.sections = layout.parse_section_table(table, self.footer, table_offset)
+        self._load_tables(tail, tail_offset, limits)
+
+    def _load_tables(self, tail: bytes, tail_offset: int, limits: Limits) -> None:
+        index = self._section(SectionType.INDEX)
+        extents = self._section(SectionType.EXTENTS)
+        manifest = self._section(SectionType.MANIFEST)
+        limits.check("blocks", layout.entry_count(index.size))
+        limits.check("extents", layout.entry_count(extents.size))
+        limits.check("manifest_size", manifest.size)
+        wanted = (index, extents, manifest)
+        data, offset = tail, tail_offset
+        start = min(section.stored_offset for section in wanted)
+        end = max(section.end for section in wanted)
+        if start < tail_offset and end - start == sum(section.size for section in wanted):
+            # One read of what the tail does not have already.
+            rest = min(end, tail_offset)
+            data, offset = self._source.read_at(start, rest - start) + tail[: max(0, end - tail_offset)], start
+
+        def section_bytes(section: Section) -> bytes:
+            if section.stored_offset < offset:
+                return self._source.read_at(section.stored_offset, section.size)
+            return data[section.stored_offset - offset : section.end - offset]
+
+        self._index = layout.from_pages(section_bytes(index), index.stored_offset, "index")
+        entries = layout.from_pages(section_bytes(extents), extents.stored_offset, "extent table")
+        self.extents: tuple[ExtentEntry, ...] = tuple(layout.unpack_extents(entries))
+        layout.check_extents(self.extents, self.footer, self.block_count, extents.stored_offset)
+        self._extent_offsets = [extent.content_offset for extent in self.extents]
+        self._manifest_bytes = section_bytes(manifest)
+        layout.check_section_crc(manifest, self._manifest_bytes)
+        self._blocks_end = self.sections[0].stored_offset
+
+    def _section(self, kind: SectionType) -> Section:
+        return next(section for section in self.sections if section.type == kind)
+
+    @property
+    def size(self) -> int:
+        """Bytes of content."""
+        return self.footer.content_size
+
+    @property
+    def block_size(self) -> int:
+        """Bytes of content of a full block."""
+        return self.footer.block_size
+
+    @property
+    def block_count(self) -> int:
+        return len(self._index) // layout.ENTRY_SIZE
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What the packer noted for tools.
+
+        Raises:
+            CorruptError: The manifest is no valid flatbuffer or does not fit the extent table.
+        """
+        where = self._section(SectionType.MANIFEST).stored_offset
+        return Manifest.from_bytes(self._manifest_bytes, len(self.extents), where)
+
+    @cached_property
+    def model(self) -> ModelFile:
+        """The packed model, parsed from the content: decodes the blocks of its flatbuffer.
+
+        Raises:
+            PteError: The content is no model (it was packed with `--opaque`).
+        """
+        return read_model(self)
+
+    def entry(self, number: int) -> IndexEntry:
+        """Return the index entry of block `number`."""
+        if not 0 <= number < self.block_count:
+            raise ValueError(f"block {number} of {self.block_count}")
+        return layout.unpack_index_entry(self._index, number)
+
+    def blocks(self, extent: int | None = None) -> Iterator[Block]:
+        """Yield every block in order, or those of one extent, given its number."""
+        for number in range(len(self.extents)) if extent is None else (extent,):
+            entry = self.extents[number]
+            starts = range(entry.content_offset, entry.end, self.block_size)
+            for block, offset in enumerate(starts, entry.first_block):
+                yield Block(block, Range(offset, min(self.block_size, entry.end - offset)), self.entry(block))
+
+    def segment_range(self, number: int) -> Range:
+        """Return where segment `number` of the model lies in the content.
+
+        Raises:
+            ValueError: The model has no such segment.
+            PteError: The content is no model.
+        """
+        if not 0 <= number < len(self.model.segments):
+            raise ValueError(f"segment {number} of {len(self.model.segments)}")
+        return self.model.segments[number].range
+
+    def segment(self, number: int) -> bytes:
+        """Return the bytes of segment `number` of the model; errors as `segment_range` and `read_at`."""
+        place = self.segment_range(number)
+        return self.read_at(place.offset, place.size)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes of content starting at content offset `offset`.
+
+        Raises:
+            ValueError: The range leaves the content.
+            CorruptError: A block that it touches fails its check.
+            UnsupportedError: A block that it touches uses a filter or codec that is not known here.
+            OSError: The file cannot be read.
+        """
+        check_range(self, offset, size)
+        buffer = bytearray(size)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer`, writable and C-contiguous, with the content from content offset `offset` on.
+
+        Errors as `read_at`; what `buffer` holds after an error is undefined, but no byte of a block that failed
+        its check was put there.
+        """
+        import numpy as np
+
+        view = memoryview(buffer).cast("B")
+        check_range(self, offset, len(view))
+        out = np.frombuffer(view, np.uint8)
+        runs = list(self._runs(offset, out))
+        try:
+            if len(out) < _PARALLEL_SIZE or self.jobs == 1:
+                for run in runs:
+                    self._read_run(run)
+            else:
+                list(self._threads().map(self._read_run, runs))
+        except EtpackError as exc:
+            exc.path = exc.path or self.name
+            raise
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="etpack-read")
+            return self._pool
+
+    def _runs(self, offset: int, out: Bytes) -> Iterator[list[_Piece]]:
+        """Yield runs of neighbouring blocks that hold the range, at most 1 MiB each; zero the gaps between extents."""
+        end = offset + len(out)
+        position = offset
+        first = max(0, bisect_right(self._extent_offsets, offset) - 1)
+        for extent in self.extents[first:]:
+            if extent.content_offset >= end or position >= end:
+                break
+            if extent.end <= position:
+                continue
+            if extent.content_offset > position:
+                out[position - offset : extent.content_offset - offset] = 0
+                position = extent.content_offset
+            stop = min(end, extent.end)
+            while position < stop:
+                run, position = self._run(extent, position, stop, offset, out)
+                yield run
+        out[position - offset :] = 0
+
+    def _run(self, extent: ExtentEntry, position: int, stop: int, offset: int, out: Bytes) -> tuple[list[_Piece], int]:
+        run: list[_Piece] = []
+        start = position
+        while position < stop and (not run or position - start < _RUN_SIZE):
+            in_extent = (position - extent.content_offset) // self.block_size
+            block_offset = extent.content_offset + in_extent * self.block_size
+            block_end = min(block_offset + self.block_size, extent.end)
+            piece_end = min(stop, block_end)
+            run.append(
+                _Piece(
+                    extent.first_block + in_extent,
+                    block_end - block_offset,
+                    position - block_offset,
+                    out[position - offset : piece_end - offset],
+                )
+            )
+            position = piece_end
+        return run, position
+
+    def _read_run(self, run: Sequence[_Piece]) -> None:
+        """Read the stored bytes of a run's blocks, neighbours together, and decode them."""
+        pending: list[tuple[_Piece, IndexEntry]] = []
+        last: IndexEntry | None = None
+        for piece in run:
+            if self._from_cache(piece):
+                continue
+            entry = self.entry(piece.number)
+            self._check_place(entry, piece.number)
+            if entry.stored_size:
+                if last and not _adjoins(last, entry):
+                    self._decode(pending)
+                    pending = []
+                last = entry
+            pending.append((piece, entry))
+        self._decode(pending)
+
+    def _check_place(self, entry: IndexEntry, number: int) -> None:
+        if entry.stored_size == 0:
+            return
+        if entry.stored_size > self.footer.max_stored_block:
+            raise CorruptError(f"block {number} is larger than the largest", rule="footer-max-stored")
+        if not layout.HEADER_SIZE <= entry.stored_offset <= self._blocks_end - entry.stored_size:
+            raise CorruptError(f"block {number} lies outside the blocks", rule="block-range", where=entry.stored_offset)
+        if entry.stored_offset % self.footer.alignment:
+            raise CorruptError(f"block {number} is not aligned", rule="block-alignment", where=entry.stored_offset)
+
+    def _decode(self, pending: Sequence[tuple[_Piece, IndexEntry]]) -> None:
+        import numpy as np
+
+        from etpack import blocks
+
+        stored = [(piece, entry) for piece, entry in pending if entry.stored_size]
+        start = stored[0][1].stored_offset if stored else 0
+        end = stored[-1][1].stored_offset + stored[-1][1].stored_size if stored else 0
+        data = memoryview(self._source.read_at(start, end - start))
+        for piece, entry in pending:
+            at = entry.stored_offset - start if entry.stored_size else 0
+            stored_bytes = data[at : at + entry.stored_size]
+            whole = len(piece.out) == piece.block_size
+            target = piece.out if whole else np.empty(piece.block_size, np.uint8)
+            blocks.decode(stored_bytes, entry, target, piece.number, self.footer.alignment)
+            if not whole:
+                piece.out[:] = target[piece.start : piece.start + len(piece.out)]
+                self._remember(piece.number, target)
+
+    def _from_cache(self, piece: _Piece) -> bool:
+        with self._lock:
+            block = self._cache.get(piece.number)
+            if block is None:
+                return False
+            self._cache.move_to_end(piece.number)
+        piece.out[:] = block[piece.start : piece.start + len(piece.out)]
+        return True
+
+    def _remember(self, number: int, block: Bytes) -> None:
+        with self._lock:
+            self._cache[number] = block
+            while len(self._cache) > max(2, _CACHE_SIZE // self.block_size):
+                self._cache.popitem(last=False)
+
+    def cut_before(self, offset: int, limit: int) -> int:
+        """Return the last end of a block after `offset` and up to `limit`, or `limit` if there is none.
+
+        Reads that are cut there decode no block twice.
+        """
+        number = bisect_right(self._extent_offsets, limit - 1) - 1
+        if number < 0 or self.extents[number].end <= limit:
+            return limit
+        start = self.extents[number].content_offset
+        end = limit - (limit - start) % self.block_size
+        return end if end > offset else limit
+
+    def open_file(self) -> io.BufferedReader:
+        """Return the content as a read-only, seekable binary file object with a position of its own."""
+        return io.BufferedReader(_ContentIO(self), buffer_size=self.block_size)
+
+    def close(self) -> None:
+        """Close the source, if it was opened here, and the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self._source.close()
+
+    def __enter__(self) -> EtzFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<EtzFile {self.name!r}: {self.size:,} bytes of content in {self.block_count:,} blocks>"
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The part of one block that a read wants."""
+
+    number: int
+    # Bytes of content in the whole block, and the offset in it of the part that is wanted.
+    block_size: int
+    start: int
+    # Where that part goes.
+    out: Bytes
+
+
+def _adjoins(first: IndexEntry, second: IndexEntry) -> bool:
+    """Whether one read can fetch both blocks without fetching anything else but padding."""
+    gap = second.stored_offset - (first.stored_offset + first.stored_size)
+    return 0 <= gap < layout.PAGE_SIZE
+
+
+class _ContentIO(io.RawIOBase):
+    """The content as a raw file; `io.BufferedReader` around it does the rest."""
+
+    def __init__(self, file: EtzFile) -> None:
+        super().__init__()
+        self._file = file
+        self._position = 0
+        self.name = file.name
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        view = memoryview(buffer).cast("B")
+        size = max(0, min(len(view), self._file.size - self._position))
+        self._file.read_into(self._position, view[:size]) if size else None
+        self._position += size
+        return size
+
+
+def available_processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def is_etz(source: Source) -> bool:
+    """Whether the source begins with the `.etz` magic."""
+    size = min(source.size, len(layout.HEADER_MAGIC))
+    return source.read_at(0, size) == layout.HEADER_MAGIC

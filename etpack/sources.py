@@ -1,0 +1,227 @@
+"""Positional reads from paths, buffers and file objects; no two readers ever share a seek position."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import threading
+from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
+
+from etpack.errors import SourceError
+
+Readable: TypeAlias = "bytes | bytearray | memoryview | mmap.mmap"
+SourceLike: TypeAlias = "str | os.PathLike[str] | Readable | BinaryIO | Source"
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that can be read at any offset, from many threads at once."""
+
+    name: str
+
+    @property
+    def size(self) -> int:
+        """Size in bytes, fixed when the source was opened."""
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes starting at byte `offset`.
+
+        Raises:
+            ValueError: The range leaves the source.
+            SourceError: The source ended before its size; it was cut while it was read.
+        """
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` (C-contiguous bytes) from byte `offset`; errors as `read_at`."""
+
+    def close(self) -> None:
+        """Let go of what the source opened itself."""
+
+
+def check_range(source: Source, offset: int, size: int) -> None:
+    """Raise ValueError unless 0 <= offset, 0 <= size and offset + size <= source.size."""
+    if offset < 0 or size < 0 or offset + size > source.size:
+        raise ValueError(f"range {offset:#x}+{size:#x} leaves {source.name}, which has {source.size:,} bytes")
+
+
+def _ended_early(name: str, offset: int) -> SourceError:
+    error = SourceError(f"ended at {offset:#x}, before its size; was it cut while it was read?", hint="try again")
+    error.path = name
+    return error
+
+
+class FileSource:
+    """A regular file read with `pread`: no seek position at all."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        self._fd = os.open(self.name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        self._lock = threading.Lock()
+        try:
+            self._fingerprint = self.fingerprint()
+            self._size = os.lseek(self._fd, 0, os.SEEK_END)  # unlike st_size, also right for block devices
+        except OSError as exc:
+            os.close(self._fd)
+            exc.filename = self.name
+            raise
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def fingerprint(self) -> tuple[int, int]:
+        """Size in bytes and modification time in ns, read anew; they differ when the file was written to."""
+        status = os.fstat(self._fd)
+        return status.st_size, status.st_mtime_ns
+
+    def changed(self) -> bool:
+        """Whether the file was written to since it was opened."""
+        return self.fingerprint() != self._fingerprint
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        data = self._pread(size, offset)
+        if len(data) == size:
+            return data
+        buffer = bytearray(size)
+        self.read_into(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        check_range(self, offset, len(buffer))
+        done = 0
+        while done < len(buffer):
+            count = self._preadv(buffer[done:], offset + done)
+            if count == 0:
+                raise _ended_early(self.name, offset + done)
+            done += count
+
+    if hasattr(os, "preadv"):
+
+        def _pread(self, size: int, offset: int) -> bytes:
+            return os.pread(self._fd, size, offset)
+
+        def _preadv(self, buffer: memoryview, offset: int) -> int:
+            return os.preadv(self._fd, [buffer], offset)
+
+    else:  # Windows: the lock stands in for what pread gives elsewhere
+
+        def _pread(self, size: int, offset: int) -> bytes:
+            with self._lock:
+                os.lseek(self._fd, offset, os.SEEK_SET)
+                return os.read(self._fd, size)
+
+        def _preadv(self, buffer: memoryview, offset: int) -> int:
+            data = self._pread(len(buffer), offset)
+            buffer[: len(data)] = data
+            return len(data)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class BufferSource:
+    """Bytes that are already in memory or mapped; the buffer must not change while it is read."""
+
+    def __init__(self, buffer: Readable, name: str = "<buffer>") -> None:
+        self.name = name
+        self._view = memoryview(buffer).cast("B")
+
+    @property
+    def size(self) -> int:
+        return len(self._view)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        return bytes(self._view[offset : offset + size])
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        check_range(self, offset, len(buffer))
+        buffer[:] = self._view[offset : offset + len(buffer)]
+
+    def close(self) -> None:
+        self._view.release()
+
+
+class FileObjectSource:
+    """A seekable binary file object of the caller's; a lock keeps its one seek position to one reader at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.name = str(getattr(file, "name", "<file object>"))
+        self._file = file
+        self._lock = threading.Lock()
+        self._size = file.seek(0, io.SEEK_END)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        with self._lock:
+            self._file.seek(offset)
+            data = self._file.read(size)
+            while len(data) < size:
+                more = self._file.read(size - len(data))
+                if not more:
+                    raise _ended_early(self.name, offset + len(data))
+                data += more
+        return data
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        buffer[:] = self.read_at(offset, len(buffer))
+
+    def close(self) -> None:
+        """Leave the caller's file open: it is theirs."""
+
+
+class RangeSource:
+    """A part of another source that reads like a file of its own (a `.pte` inside a `.bpte`)."""
+
+    def __init__(self, source: Source, offset: int, size: int) -> None:
+        check_range(source, offset, size)
+        self.name = source.name
+        self._source = source
+        self._offset = offset
+        self._size = size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        check_range(self, offset, size)
+        return self._source.read_at(self._offset + offset, size)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        check_range(self, offset, len(buffer))
+        self._source.read_into(self._offset + offset, buffer)
+
+    def close(self) -> None:
+        """Leave the outer source open: others read from it too."""
+
+
+def open_source(thing: SourceLike) -> Source:
+    """Return a source over a path, a buffer, a seekable binary file object, or a source itself.
+
+    Raises:
+        OSError: The path cannot be opened.
+        TypeError: `thing` is none of these, or is a file object that cannot seek or is not binary.
+    """
+    if isinstance(thing, (str, os.PathLike)):
+        return FileSource(thing)
+    if isinstance(thing, (bytes, bytearray, memoryview, mmap.mmap)):
+        return BufferSource(thing)
+    if isinstance(thing, Source):
+        return thing
+    if hasattr(thing, "read") and hasattr(thing, "seek"):
+        if isinstance(thing, io.TextIOBase):
+            raise TypeError("a text file cannot be a source; open it with mode 'rb'")
+        try:
+            return FileObjectSource(thing)
+        except (OSError, ValueError) as exc:
+            raise TypeError(f"{thing!r} cannot seek, so it cannot be read at random") from exc
+    raise TypeError(f"cannot read from {type(thing).__name__}; give a path, a buffer or a seekable binary file")

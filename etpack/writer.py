@@ -1,0 +1,326 @@
+"""Packs a model into an `.etz`: streaming, in parallel, the same bytes for any number of threads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from google_crc32c import value as crc32c
+
+from etpack import __version__, blocks, layout
+from etpack.codecs import Effort
+from etpack.encode import EncodedBlock, Encoder
+from etpack.errors import EtpackError, PteError, SourceError
+from etpack.filters import Bytes
+from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
+from etpack.manifest import Manifest, PackOptions
+from etpack.output import Output
+from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
+from etpack.pte import FileKind, Range, read_model
+from etpack.reader import available_processors, is_etz
+from etpack.sources import FileSource, Source, SourceLike, open_source
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to pack.
+
+    Raises:
+        ValueError: A value is outside its range.
+    """
+
+    # Bytes of content in a block; a power of two, 4 KiB to 4 MiB.
+    block_size: int = layout.DEFAULT_BLOCK_SIZE
+    # "auto", "zstd", "lz4", "raw", or the name of a registered codec.
+    codec: str = "auto"
+    effort: Effort = Effort.DEFAULT
+    # Whether blocks may be split into byte planes; without, each block is one bare stream.
+    filters: bool = True
+    # What the stored offset of each stream is a multiple of; a power of two up to 4 MiB.
+    alignment: int = 1
+    # Pack any file as one extent, without looking into it.
+    opaque: bool = False
+
+    def __post_init__(self) -> None:
+        smallest, largest = 1 << layout.MIN_BLOCK_SIZE_LOG2, 1 << layout.MAX_BLOCK_SIZE_LOG2
+        if self.block_size.bit_count() != 1 or not smallest <= self.block_size <= largest:
+            raise ValueError(f"block size {self.block_size:,} is not a power of two from 4K to 4M")
+        if self.alignment.bit_count() != 1 or not 1 <= self.alignment <= 1 << layout.MAX_ALIGNMENT_LOG2:
+            raise ValueError(f"alignment {self.alignment:,} is not a power of two up to 4M")
+
+
+@dataclass(frozen=True)
+class PackResult:
+    """What `pack` did.
+
+    Sizes are in bytes; `ratio` is content size over stored size.
+    """
+
+    kind: FileKind
+    content_size: int
+    stored_size: int
+    block_count: int
+    # Blocks that share the stored bytes of an earlier one.
+    shared_count: int
+    content_sha256: str
+
+    @property
+    def ratio(self) -> float:
+        return self.content_size / self.stored_size
+
+
+def pack(
+    source: SourceLike,
+    output: Output,
+    options: Options | None = None,
+    *,
+    jobs: int | None = None,
+    check: bool = True,
+    progress: Progress | None = None,
+) -> PackResult:
+    """Pack a model into `output`.
+
+    Args:
+        source: A path, a buffer, a seekable binary file object or a `Source`: a `.pte`, `.ptd` or `.bpte`, or
+            anything with `options.opaque`. It must not change meanwhile; a path's size and time are compared.
+        output: Where the `.etz` goes, for instance a `FileOutput`.
+        options: How to pack.
+        jobs: Threads; all processors by default. The bytes written do not depend on it.
+        check: Decode each block again from the bytes to be written and compare, before they are written.
+        progress: Called with the bytes of content done and their total.
+
+    Raises:
+        PteError: The source is no model that can be read.
+        CodecMissingError: There is no codec of that name.
+        EtpackError: A block did not decode to what it was made from.
+        SourceError: The source changed or ended early.
+        OSError: Reading or writing failed.
+    """
+    options = options or Options()
+    opened = open_source(source)
+    try:
+        return _pack(opened, output, options, jobs or available_processors(), check, progress)
+    except EtpackError as exc:
+        exc.path = exc.path or opened.name
+        raise
+    finally:
+        if opened is not source:
+            opened.close()
+
+
+def _pack(
+    source: Source, output: Output, options: Options, jobs: int, check: bool, progress: Progress | None
+) -> PackResult:
+    encoder = Encoder(options.codec, options.effort, options.filters, options.alignment)
+    kind, cut = _cut(source, options)
+    extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
+    if source.size > layout.U48_MAX:
+        raise EtpackError("a content is at most 256 TiB")
+    body = _Body(output, options.alignment)
+    sha256 = hashlib.sha256()
+
+    def encode(span: Span) -> tuple[bytes, list[EncodedBlock]]:
+        return _encode_span(source, span, encoder, options.alignment, check)
+
+    todo = spans(extents, source.size, options.block_size)
+    done = 0
+    for content, encoded in _in_order(encode, todo, jobs):
+        sha256.update(content)
+        body.append(encoded)
+        done += len(content)
+        if progress:
+            progress(done, source.size)
+    if isinstance(source, FileSource) and source.changed():
+        raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+    manifest = _manifest(kind, options, extents)
+    body.finish(_extent_entries(extents, options.block_size), manifest, options, source.size, sha256.digest())
+    return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())
+
+
+def _cut(source: Source, options: Options) -> tuple[FileKind, Cut]:
+    if options.opaque:
+        return FileKind.OPAQUE, cut_opaque(source.size)
+    if is_etz(source):
+        raise PteError(
+            "this is an .etz already", rule="identifier", hint="decompress it first to pack it with other options"
+        )
+    model = read_model(source)
+    return model.kind, cut_model(model, options.block_size)
+
+
+def _is_zero(source: Source, place: Range) -> bool:
+    for offset in range(place.offset, place.end, 1 << 20):
+        if any(source.read_at(offset, min(1 << 20, place.end - offset)).lstrip(b"\0")):
+            return False
+    return True
+
+
+def _encode_span(
+    source: Source, span: Span, encoder: Encoder, alignment: int, check: bool
+) -> tuple[bytes, list[EncodedBlock]]:
+    content = source.read_at(span.range.offset, span.range.size)
+    data = np.frombuffer(content, np.uint8)
+    encoded = []
+    position = 0
+    for block in span.blocks:
+        start = block.offset - span.range.offset
+        if data[position:start].any():
+            raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+        position = start + block.size
+        made = encoder.encode(data[start:position])
+        if check:
+            _check_block(made, data[start:position], block, alignment)
+        encoded.append(made)
+    if data[position:].any():
+        raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+    return content, encoded
+
+
+def _check_block(made: EncodedBlock, data: Bytes, block: Range, alignment: int) -> None:
+    decoded = np.empty_like(data)
+    try:
+        blocks.decode(made.stored, made.entry, decoded, 0, alignment)
+    except EtpackError as exc:
+        raise _check_failed(block) from exc
+    if not np.array_equal(decoded, data):
+        raise _check_failed(block)
+
+
+def _check_failed(block: Range) -> EtpackError:
+    return EtpackError(
+        f"the block of content {block.offset:#x}+{block.size:#x} did not decode to what it was made from",
+        hint="nothing was written; a codec or this machine's memory is at fault: try another --codec, test the memory",
+    )
+
+
+def _in_order(
+    encode: Callable[[Span], tuple[bytes, list[EncodedBlock]]], todo: Iterator[Span], jobs: int
+) -> Iterator[tuple[bytes, list[EncodedBlock]]]:
+    """Yield the encoded spans in order, with at most two per thread in memory."""
+    if jobs == 1:
+        yield from map(encode, todo)
+        return
+    pending: deque[Future[tuple[bytes, list[EncodedBlock]]]] = deque()
+    with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-pack") as pool:
+        try:
+            for span in todo:
+                pending.append(pool.submit(encode, span))
+                if len(pending) > 2 * jobs:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+@dataclass
+class _Body:
+    """The file as it grows: header, blocks, sections, section table, footer."""
+
+    output: Output
+    alignment: int
+    position: int = 0
+    shared_count: int = 0
+    block_count: int = 0
+    _index: bytearray = field(default_factory=bytearray)
+    # Stored offset of each distinct stored block, by checksum, size, filter and codec in one number.
+    _seen: dict[int, int] = field(default_factory=dict)
+    _codecs: set[int] = field(default_factory=set)
+    _max_stored: int = 0
+    _max_scratch: int = 0
+
+    def __post_init__(self) -> None:
+        self._write(layout.header_bytes())
+
+    def _write(self, data: bytes) -> None:
+        self.output.write(data)
+        self.position += len(data)
+
+    def append(self, encoded: Sequence[EncodedBlock]) -> None:
+        """Store blocks and their index entries; a block that was stored before is only pointed at."""
+        parts: list[bytes] = []
+        position = self.position
+        for block in encoded:
+            offset = self._find(block, parts) if block.stored else block.entry.stored_offset
+            if offset is None:
+                offset = layout.align_up(position, self.alignment)
+                parts += [bytes(offset - position), block.stored]
+                position = offset + len(block.stored)
+                self._seen.setdefault(_key(block.entry), offset)
+            self._add(block, offset)
+        self._write(b"".join(parts))
+
+    def _find(self, block: EncodedBlock, unwritten: list[bytes]) -> int | None:
+        """Return where equal bytes are stored, having compared them, or None."""
+        offset = self._seen.get(_key(block.entry))
+        if offset is None:
+            return None
+        if offset >= self.position:
+            self._write(b"".join(unwritten))
+            unwritten.clear()
+        if self.output.read_at(offset, len(block.stored)) != block.stored:
+            return None
+        self.shared_count += 1
+        return offset
+
+    def _add(self, block: EncodedBlock, offset: int) -> None:
+        entry = block.entry
+        placed = IndexEntry(offset, entry.stored_size, entry.crc, entry.filter, entry.codec)
+        self._index += placed.to_bytes()
+        self.block_count += 1
+        self._codecs |= block.codecs
+        self._max_stored = max(self._max_stored, len(block.stored))
+        self._max_scratch = max(self._max_scratch, block.scratch)
+
+    def finish(
+        self, extents: Sequence[ExtentEntry], manifest: Manifest, options: Options, content_size: int, sha256: bytes
+    ) -> None:
+        """Write sections, section table and footer."""
+        contents = (
+            (SectionType.INDEX, True, layout.to_pages(bytes(self._index))),
+            (SectionType.EXTENTS, True, layout.to_pages(b"".join(entry.to_bytes() for entry in extents))),
+            (SectionType.MANIFEST, False, manifest.to_bytes()),
+        )
+        table = b""
+        for kind, required, data in contents:
+            table += Section(kind, required, crc32c(data), self.position, len(data)).to_bytes()
+            self._write(data)
+        footer = Footer(
+            content_sha256=sha256,
+            content_size=content_size,
+            section_table_crc=crc32c(table),
+            section_count=len(contents),
+            block_size_log2=options.block_size.bit_length() - 1,
+            alignment_log2=options.alignment.bit_length() - 1,
+            max_stored_block=self._max_stored,
+            max_plane_scratch=self._max_scratch,
+            codecs=tuple(sorted(self._codecs)),
+        )
+        self._write(table + footer.to_bytes())
+
+
+def _key(entry: IndexEntry) -> int:
+    return entry.crc | entry.stored_size << 32 | entry.filter << 64 | entry.codec << 72
+
+
+def _extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEntry]:
+    entries = []
+    first_block = 0
+    for extent in extents:
+        entries.append(ExtentEntry(extent.range.offset, extent.range.size, first_block))
+        first_block += -(-extent.range.size // block_size)
+    return entries
+
+
+def _manifest(kind: FileKind, options: Options, extents: Sequence[Extent]) -> Manifest:
+    used = PackOptions(
+        options.block_size, options.codec, options.effort.value, options.filters, options.alignment, options.opaque
+    )
+    return Manifest(kind, f"etpack {__version__}", used, tuple(extents))
