@@ -101,9 +101,15 @@ class Encoder:
             return self._smallest_of_all(block, probe)
         kind = self._promising(probe)
         best = self._try(block, kind, probe, self._effort)
-        if kind is not FilterId.NONE and self._suspicious(len(best.stored), probe.planes(kind), len(block)):
-            best = min(best, self._try(block, FilterId.NONE, probe, self._effort), key=_stored_size)
-        return best
+        if kind is FilterId.NONE:
+            return best
+        others = []
+        if sum(entropy <= _NOISE for entropy in probe.planes(kind)) > 1:
+            # Rotation moves the sign to another plane that shrinks; the sample cannot tell which one bears it better.
+            others.append(FilterId(kind - 1 if kind.rotated else kind + 1))
+        if self._suspicious(len(best.stored), probe.planes(kind), len(block)):
+            others.append(FilterId.NONE)
+        return min([best, *(self._try(block, other, probe, self._effort) for other in others)], key=_stored_size)
 
     def _smallest_of_all(self, block: Bytes, probe: Probe) -> _Candidate:
         kinds = [kind for kind in FilterId if len(block) >= kind.width]

@@ -33,7 +33,6 @@ _U32 = Struct("<I")
 _I32 = Struct("<i")
 _U64 = Struct("<Q")
 _I64 = Struct("<q")
-_VTABLE = Struct("<HH")
 
 # Sizes in bytes of the elements that Table.scalars can read, by struct code.
 _WIDTHS = {"B": 1, "b": 1, "?": 1, "H": 2, "h": 2, "I": 4, "i": 4, "Q": 8, "q": 8, "f": 4, "d": 8}
@@ -69,7 +68,7 @@ class Flatbuffer:
         self._source = source
         self._fail = fail
         self._pages: dict[int, bytes] = {}
-        self._vtables: dict[int, tuple[tuple[int, ...], int]] = {}
+        self._vtables: dict[int, tuple[int, ...]] = {}
         self._work_limit = work_limit
         self._work_left = work_limit
 
@@ -105,20 +104,22 @@ class Flatbuffer:
             return form.unpack_from(page, start)
         return form.unpack(self.read(at, form.size))
 
-    def vtable(self, at: int) -> tuple[tuple[int, ...], int]:
-        """Return the field offsets and the table size in bytes that the vtable at `at` gives; tables share vtables."""
+    def vtable(self, at: int) -> tuple[int, ...]:
+        """Return the field offsets, from the start of a table, that the vtable at `at` gives; tables share vtables."""
         known = self._vtables.get(at)
         if known is None:
             known = self._vtables[at] = self._read_vtable(at)
         return known
 
-    def _read_vtable(self, at: int) -> tuple[tuple[int, ...], int]:
-        size, table_size = self.unpack(_VTABLE, at)
-        if size < 4 or size % 2 or table_size < 4:
-            raise self._fail(f"impossible vtable (sizes {size} and {table_size})", at)
+    def _read_vtable(self, at: int) -> tuple[int, ...]:
+        # The table's size, which follows, is no bound to rely on: the Python builder lets tables of different size
+        # share a vtable, and ExecuTorch writes programs with it. So a field has to lie inside the flatbuffer only.
+        size: int = self.unpack(_U16, at)[0]
+        if size < 4 or size % 2:
+            raise self._fail(f"impossible vtable of {size} bytes", at)
         count = size // 2 - 2
         self.spend(count, at)
-        return unpack(f"<{count}H", self.read(at + 4, 2 * count)), table_size
+        return unpack(f"<{count}H", self.read(at + 4, 2 * count))
 
     def _u32(self, at: int) -> int:
         value: int = self.unpack(_U32, at)[0]
@@ -139,15 +140,13 @@ class Table:
         offset: Where it lies in the source, in bytes.
     """
 
-    __slots__ = ("_buffer", "_fields", "_size", "offset")
+    __slots__ = ("_buffer", "_fields", "offset")
 
     def __init__(self, buffer: Flatbuffer, offset: int) -> None:
         buffer.spend(1, offset)
         self._buffer = buffer
         self.offset = offset
-        self._fields, self._size = buffer.vtable(offset - buffer.unpack(_I32, offset)[0])
-        if offset + self._size > buffer.end:
-            raise buffer.fail(f"a table of {self._size} bytes leaves the flatbuffer", offset)
+        self._fields = buffer.vtable(offset - buffer.unpack(_I32, offset)[0])
 
     def has(self, slot: int) -> bool:
         """Whether the field is present."""
@@ -214,22 +213,18 @@ class Table:
         """Return a vector of strings, empty if absent; raise if one is not UTF-8."""
         return [self._string(target) for target in self._targets(slot)]
 
-    def _at(self, slot: int, width: int) -> int:
+    def _at(self, slot: int) -> int:
         """Return where a field lies, or 0 if it is absent: no field lies at 0, for a table begins with other bytes."""
         field = self._fields[slot] if slot < len(self._fields) else 0
-        if field == 0:
-            return 0
-        if field < 4 or field + width > self._size:
-            raise self._buffer.fail(f"field {slot} lies outside its table", self.offset)
-        return self.offset + field
+        return self.offset + field if field else 0
 
     def _scalar(self, form: Struct, slot: int, default: int) -> int:
-        at = self._at(slot, form.size)
+        at = self._at(slot)
         value: int = self._buffer.unpack(form, at)[0] if at else default
         return value
 
     def _target(self, slot: int) -> int | None:
-        at = self._at(slot, 4)
+        at = self._at(slot)
         if at == 0:
             return None
         distance: int = self._buffer.unpack(_U32, at)[0]

@@ -55,6 +55,7 @@ _ENTRY = struct.Struct("<QII")
 _EXTENT = struct.Struct("<QQ")
 _PLANE = struct.Struct("<I")
 _CRC = struct.Struct("<I")
+_PAGE_PLACE = struct.Struct("<II")
 
 
 class SectionType(IntEnum):
@@ -410,27 +411,34 @@ def check_extents(extents: Sequence[ExtentEntry], footer: Footer, block_count: i
         )
 
 
-def to_pages(entries: bytes) -> bytes:
+def _page_crc(rows: bytes, table: SectionType, number: int) -> int:
+    # The place is part of the checksum: a page that was read from, or written to, the wrong place does not match.
+    return crc32c(rows + _PAGE_PLACE.pack(table, number))
+
+
+def to_pages(entries: bytes, table: SectionType) -> bytes:
     """Cut a table of 16-byte entries into pages of 255 and put each page's CRC-32C behind it."""
     step = ENTRIES_PER_PAGE * ENTRY_SIZE
     pages = (entries[start : start + step] for start in range(0, len(entries), step))
-    return b"".join(page + _CRC.pack(crc32c(page)) for page in pages)
+    return b"".join(page + _CRC.pack(_page_crc(page, table, number)) for number, page in enumerate(pages))
 
 
-def from_pages(data: bytes, where: int, table: str) -> bytes:
+def from_pages(data: bytes, table: SectionType, where: int) -> bytes:
     """Check the pages of a table at stored offset `where` and return its entries without the checksums.
 
     Raises:
         CorruptError: A page's checksum does not match, or the last page is no whole number of entries.
     """
+    name = "index" if table is SectionType.INDEX else "extent table"
     pages = []
-    for start in range(0, len(data), PAGE_SIZE):
+    for number, start in enumerate(range(0, len(data), PAGE_SIZE)):
         page = data[start : start + PAGE_SIZE]
         if len(page) % ENTRY_SIZE != CRC_SIZE or len(page) == CRC_SIZE:
-            raise CorruptError(f"the {table} ends inside an entry", rule="page-size", where=where + start)
-        if _CRC.unpack_from(page, len(page) - CRC_SIZE)[0] != crc32c(page[:-CRC_SIZE]):
-            raise CorruptError(f"a checksum of the {table} does not match", rule="page-crc", where=where + start)
-        pages.append(page[:-CRC_SIZE])
+            raise CorruptError(f"the {name} ends inside an entry", rule="page-size", where=where + start)
+        rows = page[:-CRC_SIZE]
+        if _CRC.unpack_from(page, len(rows))[0] != _page_crc(rows, table, number):
+            raise CorruptError(f"a checksum of the {name} does not match", rule="page-crc", where=where + start)
+        pages.append(rows)
     return b"".join(pages)
 
 

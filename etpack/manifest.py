@@ -21,16 +21,15 @@ _RULE = "manifest-valid"
 
 @dataclass(frozen=True)
 class PackOptions:
-    """The options that a file was packed with, as far as they shaped its bytes."""
+    """The options that a file was packed with, beside what the footer has."""
 
-    # Bytes.
-    block_size: int
-    codec: str
-    effort: str
-    filters: bool
-    # Bytes.
-    alignment: int
-    opaque: bool
+    codec: str = "auto"
+    effort: str = "default"
+    filters: bool = True
+
+
+# What a file means that does not say.
+_DEFAULTS = PackOptions()
 
 
 @dataclass(frozen=True)
@@ -140,24 +139,19 @@ def _parse_extent(table: Table) -> Extent:
 
 
 def _build_options(builder: Builder, options: PackOptions) -> int:
-    codec, effort = builder.CreateString(options.codec), builder.CreateString(options.effort)
-    builder.StartObject(6)
-    builder.PrependUint32Slot(etz.Options.BLOCK_SIZE, options.block_size, 0)
+    codec = 0 if options.codec == _DEFAULTS.codec else builder.CreateString(options.codec)
+    effort = 0 if options.effort == _DEFAULTS.effort else builder.CreateString(options.effort)
+    builder.StartObject(3)
     builder.PrependUOffsetTRelativeSlot(etz.Options.CODEC, codec, 0)
     builder.PrependUOffsetTRelativeSlot(etz.Options.EFFORT, effort, 0)
     builder.PrependBoolSlot(etz.Options.FILTERS, options.filters, etz.Options.FILTERS_DEFAULT)
-    builder.PrependUint32Slot(etz.Options.ALIGNMENT, options.alignment, etz.Options.ALIGNMENT_DEFAULT)
-    builder.PrependBoolSlot(etz.Options.OPAQUE, options.opaque, False)
     offset: int = builder.EndObject()
     return offset
 
 
 def _parse_options(table: Table) -> PackOptions:
     return PackOptions(
-        table.u32(etz.Options.BLOCK_SIZE),
-        table.string(etz.Options.CODEC) or "",
-        table.string(etz.Options.EFFORT) or "",
+        table.string(etz.Options.CODEC) or _DEFAULTS.codec,
+        table.string(etz.Options.EFFORT) or _DEFAULTS.effort,
         table.flag(etz.Options.FILTERS, etz.Options.FILTERS_DEFAULT),
-        table.u32(etz.Options.ALIGNMENT, etz.Options.ALIGNMENT_DEFAULT),
-        table.flag(etz.Options.OPAQUE),
     )

@@ -123,8 +123,8 @@ class EtzFile:
                 return self._source.read_at(section.stored_offset, section.size)
             return data[section.stored_offset - offset : section.end - offset]
 
-        self._index = layout.from_pages(section_bytes(index), index.stored_offset, "index")
-        entries = layout.from_pages(section_bytes(extents), extents.stored_offset, "extent table")
+        self._index = layout.from_pages(section_bytes(index), SectionType.INDEX, index.stored_offset)
+        entries = layout.from_pages(section_bytes(extents), SectionType.EXTENTS, extents.stored_offset)
         self.extents: tuple[ExtentEntry, ...] = tuple(layout.unpack_extents(entries))
         layout.check_extents(self.extents, self.footer, self.block_count, extents.stored_offset)
         self._extent_offsets = [extent.content_offset for extent in self.extents]
@@ -286,7 +286,7 @@ class EtzFile:
             if self._from_cache(piece):
                 continue
             entry = self.entry(piece.number)
-            self._check_place(entry, piece.number)
+            self.check_place(entry, piece.number)
             if entry.stored_size:
                 if last and not _adjoins(last, entry):
                     self._decode(pending)
@@ -295,7 +295,8 @@ class EtzFile:
             pending.append((piece, entry))
         self._decode(pending)
 
-    def _check_place(self, entry: IndexEntry, number: int) -> None:
+    def check_place(self, entry: IndexEntry, number: int) -> None:
+        """Raise CorruptError unless the stored bytes of block `number` may lie where its entry says."""
         if entry.stored_size == 0:
             return
         if entry.stored_size > self.footer.max_stored_block:

@@ -283,9 +283,10 @@ class _Body:
         self, extents: Sequence[ExtentEntry], manifest: Manifest, options: Options, content_size: int, sha256: bytes
     ) -> None:
         """Write sections, section table and footer."""
+        rows = b"".join(entry.to_bytes() for entry in extents)
         contents = (
-            (SectionType.INDEX, True, layout.to_pages(bytes(self._index))),
-            (SectionType.EXTENTS, True, layout.to_pages(b"".join(entry.to_bytes() for entry in extents))),
+            (SectionType.INDEX, True, layout.to_pages(bytes(self._index), SectionType.INDEX)),
+            (SectionType.EXTENTS, True, layout.to_pages(rows, SectionType.EXTENTS)),
             (SectionType.MANIFEST, False, manifest.to_bytes()),
         )
         table = b""
@@ -320,7 +321,5 @@ def _extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEn
 
 
 def _manifest(kind: FileKind, options: Options, extents: Sequence[Extent]) -> Manifest:
-    used = PackOptions(
-        options.block_size, options.codec, options.effort.value, options.filters, options.alignment, options.opaque
-    )
+    used = PackOptions(options.codec, options.effort.value, options.filters)
     return Manifest(kind, f"etpack {__version__}", used, tuple(extents))

@@ -1,0 +1,154 @@
+"""Tensors that have bytes in the file, or in a .ptd: found among the values of the methods, one for each buffer."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from etpack._flatbuffers import program as slots
+from etpack.flatbuffer import Table
+from etpack.pte.dtypes import dtype_name, item_size
+from etpack.pte.model import Range, Role, Tensor
+from etpack.pte.rules import broken
+from etpack.pte.segments import SegmentTable, Subsegments
+
+# A runtime counts elements and bytes in 64 bits, signed.
+_MAX_BYTES = 2**63 - 1
+
+
+class BufferTable:
+    """Where Tensor.data_buffer_idx leads: to parts of a segment, or to buffers inside the flatbuffer."""
+
+    def __init__(self, *, parts: Subsegments | None = None, inline: list[Range] | None = None) -> None:
+        self._parts = parts
+        self._inline = inline or []
+        self._starts = sorted(set(parts.offsets)) if parts else []
+
+    @property
+    def segment(self) -> int | None:
+        """Position of the segment, or None if the buffers are inline."""
+        return self._parts.segment if self._parts else None
+
+    def find(self, index: int) -> tuple[Range, int] | None:
+        """Return the room of a buffer, and the size to take for a tensor of unknown type; None if there is no such.
+
+        The room goes to the end of the segment, since a segment does not say where a tensor ends.
+        """
+        if self._parts is None:
+            if index >= len(self._inline):
+                return None
+            return self._inline[index], self._inline[index].size
+        if index >= len(self._parts.offsets):
+            return None
+        offset = self._parts.offsets[index]
+        following = bisect_right(self._starts, offset)
+        end = self._starts[following] if following < len(self._starts) else self._parts.range.size
+        return Range(self._parts.range.offset + offset, self._parts.range.size - offset), end - offset
+
+
+@dataclass
+class _Found:
+    tensor: Tensor
+    methods: set[str] = field(default_factory=set)
+
+
+class TensorCollector:
+    """Gathers the tensors of all methods; the same buffer of several values or methods gives one tensor."""
+
+    def __init__(self, constants: BufferTable, mutables: BufferTable, segments: SegmentTable) -> None:
+        self._tables = {Role.CONSTANT: constants, Role.MUTABLE: mutables}
+        self._segments = segments
+        self._found: dict[Hashable, _Found] = {}
+
+    def add(self, value: Table, method: str) -> None:
+        """Look at one Tensor table; a tensor whose bytes are made at run time is left out.
+
+        Raises:
+            PteError: Its buffer is not there or too small.
+        """
+        extra = value.table(slots.Tensor.EXTRA_TENSOR_INFO)
+        if extra is not None and extra.i8(slots.ExtraTensorInfo.LOCATION) == slots.TensorDataLocation.EXTERNAL:
+            name = extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME)
+            self._add(("external", name), self._describe(value, name, "external"), method)
+            return
+        index = value.u32(slots.Tensor.DATA_BUFFER_IDX)
+        if index == 0:
+            return
+        name = None if extra is None else extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME)
+        role = Role.MUTABLE if value.has(slots.Tensor.ALLOCATION_INFO) else Role.CONSTANT
+        tensor = self._locate(self._describe(value, name, role.value), index, self._tables[role], value.offset)
+        if tensor.segment is not None:
+            self._segments.users(tensor.segment).methods.add(method)
+        self._add((role, index), tensor, method)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return what was found, by offset; external tensors last, by name."""
+        found = (replace(each.tensor, methods=tuple(sorted(each.methods))) for each in self._found.values())
+        return in_file_order(found)
+
+    def _describe(self, value: Table, name: str | None, kind: str) -> Tensor:
+        return Tensor(
+            name=name,
+            kind=kind,
+            dtype=dtype_name(value.i8(slots.Tensor.SCALAR_TYPE)),
+            sizes=value.scalars(slots.Tensor.SIZES, "i"),
+            data=None,
+            segment=None,
+            buffer_index=None,
+            methods=(),
+        )
+
+    def _locate(self, tensor: Tensor, index: int, table: BufferTable, where: int) -> Tensor:
+        place = table.find(index)
+        if place is None:
+            raise broken("tensor-buffer-index", f"there is no {tensor.kind} buffer {index}", where)
+        room, span = place
+        data = tensor_data(tensor.dtype, tensor.sizes, room, span, where)
+        return replace(tensor, data=data, segment=table.segment, buffer_index=index)
+
+    def _add(self, key: Hashable, tensor: Tensor, method: str) -> None:
+        found = self._found.setdefault(key, _Found(tensor))
+        found.methods.add(method)
+        if found.tensor.data and tensor.data and tensor.data.size > found.tensor.data.size:
+            found.tensor = tensor  # a view of part of the buffer came first
+
+
+def tensor_data(dtype: str, sizes: tuple[int, ...], room: Range, span: int, where: int) -> Range:
+    """Return the exact bytes of a tensor that starts where `room` does; `span` of them if its type is unknown.
+
+    Raises:
+        PteError: The sizes are impossible, or need more bytes than `room` has.
+    """
+    width = item_size(dtype)
+    size = _elements(sizes, where) * (width or 0)
+    if width is None:
+        return Range(room.offset, span)
+    if size > room.size:
+        raise broken("tensor-range", f"a tensor of {size:,} bytes starts {room.size:,} bytes before the end", where)
+    return Range(room.offset, size)
+
+
+def _elements(sizes: tuple[int, ...], where: int) -> int:
+    count = 1
+    for size in sizes:
+        count *= size
+        if size < 0 or count > _MAX_BYTES:
+            raise broken("tensor-size", f"impossible tensor sizes {_shown(sizes)}", where)
+    return count
+
+
+def _shown(sizes: tuple[int, ...]) -> str:
+    return str(list(sizes)) if len(sizes) <= 16 else f"[{sizes[0]}, {sizes[1]}, ... {len(sizes)} of them]"
+
+
+def in_file_order(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Return tensors by offset; external ones last, by name."""
+    return tuple(sorted(tensors, key=_order))
+
+
+def _order(tensor: Tensor) -> tuple[Any, ...]:
+    if tensor.data is None:
+        return (1, 0, 0, tensor.kind, tensor.name or "")
+    return (0, tensor.data.offset, tensor.data.size, tensor.kind, tensor.name or "")
