@@ -154,7 +154,7 @@ def parse_planes(
         position = start + plane.stream_size
         streams.append(Stream(plane.codec, stored[start:position]))
     tail = stored[position:]
-    if len(tail) != size - plane_size * width:
+    if position > len(stored) or len(tail) != size - plane_size * width:
         raise CorruptError(f"block {number}: its planes do not fill it", rule="block-directory", where=where)
     return streams, tail
 

@@ -413,7 +413,8 @@ def check_extents(extents: Sequence[ExtentEntry], footer: Footer, block_count: i
 
 def _page_crc(rows: bytes, table: SectionType, number: int) -> int:
     # The place is part of the checksum: a page that was read from, or written to, the wrong place does not match.
-    return crc32c(rows + _PAGE_PLACE.pack(table, number))
+    crc: int = crc32c(rows + _PAGE_PLACE.pack(table, number))
+    return crc
 
 
 def to_pages(entries: bytes, table: SectionType) -> bytes:

@@ -79,7 +79,7 @@ def cut_model(model: ModelFile, block_size: int) -> Cut:
     extents: list[Extent] = []
     gaps: list[Range] = []
     for piece, cover in _sweep(sorted(points), owners):
-        if not cover or (_is_constant_only(cover) and not _touches(islands, piece)):
+        if not cover or _is_between_constants(piece, cover, islands):
             gaps.append(piece)
         else:
             extents.append(_combine(piece, cover))
@@ -121,8 +121,11 @@ def _rank(role: Role) -> int:
     return list(Role).index(role)
 
 
-def _is_constant_only(cover: Sequence[Extent]) -> bool:
-    return all(extent.role is Role.CONSTANT and extent.segments for extent in cover)
+def _is_between_constants(piece: Range, cover: Sequence[Extent], islands: Sequence[tuple[int, int]]) -> bool:
+    """Whether a piece is the padding behind a tensor of a constant segment."""
+    return not _touches(islands, piece) and all(
+        extent.role is Role.CONSTANT and extent.segments and _touches(islands, extent.range) for extent in cover
+    )
 
 
 def _sweep(points: Sequence[int], owners: Sequence[Extent]) -> Iterator[tuple[Range, list[Extent]]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from etpack._flatbuffers import program as slots
@@ -51,7 +51,7 @@ class BufferTable:
 @dataclass
 class _Found:
     tensor: Tensor
-    methods: set[str] = field(default_factory=set)
+    methods: set[str]
 
 
 class TensorCollector:
@@ -60,7 +60,7 @@ class TensorCollector:
     def __init__(self, constants: BufferTable, mutables: BufferTable, segments: SegmentTable) -> None:
         self._tables = {Role.CONSTANT: constants, Role.MUTABLE: mutables}
         self._segments = segments
-        self._found: dict[Hashable, _Found] = {}
+        self._found: dict[tuple[str | Role, str | int | None], _Found] = {}
 
     def add(self, value: Table, method: str) -> None:
         """Look at one Tensor table; a tensor whose bytes are made at run time is left out.
@@ -70,49 +70,51 @@ class TensorCollector:
         """
         extra = value.table(slots.Tensor.EXTRA_TENSOR_INFO)
         if extra is not None and extra.i8(slots.ExtraTensorInfo.LOCATION) == slots.TensorDataLocation.EXTERNAL:
-            name = extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME)
-            self._add(("external", name), self._describe(value, name, "external"), method)
+            self._add_external(value, extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME), method)
             return
         index = value.u32(slots.Tensor.DATA_BUFFER_IDX)
         if index == 0:
             return
-        name = None if extra is None else extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME)
         role = Role.MUTABLE if value.has(slots.Tensor.ALLOCATION_INFO) else Role.CONSTANT
-        tensor = self._locate(self._describe(value, name, role.value), index, self._tables[role], value.offset)
-        if tensor.segment is not None:
-            self._segments.users(tensor.segment).methods.add(method)
-        self._add((role, index), tensor, method)
+        table = self._tables[role]
+        dtype, sizes = _shape(value)
+        data = _locate(dtype, sizes, index, role, table, value.offset)
+        if table.segment is not None:
+            self._segments.users(table.segment).methods.add(method)
+        found = self._found.get((role, index))
+        if found is None or _size(found.tensor.data) < data.size:  # a view of part of the buffer may have come first
+            name = None if extra is None else extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME)
+            tensor = Tensor(name, role.value, dtype, sizes, data, table.segment, index, methods=())
+            found = self._found[role, index] = _Found(tensor, found.methods if found else set())
+        found.methods.add(method)
+
+    def _add_external(self, value: Table, name: str | None, method: str) -> None:
+        key = ("external", name)
+        if key not in self._found:
+            dtype, sizes = _shape(value)
+            self._found[key] = _Found(Tensor(name, "external", dtype, sizes, None, None, None, methods=()), set())
+        self._found[key].methods.add(method)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return what was found, by offset; external tensors last, by name."""
         found = (replace(each.tensor, methods=tuple(sorted(each.methods))) for each in self._found.values())
         return in_file_order(found)
 
-    def _describe(self, value: Table, name: str | None, kind: str) -> Tensor:
-        return Tensor(
-            name=name,
-            kind=kind,
-            dtype=dtype_name(value.i8(slots.Tensor.SCALAR_TYPE)),
-            sizes=value.scalars(slots.Tensor.SIZES, "i"),
-            data=None,
-            segment=None,
-            buffer_index=None,
-            methods=(),
-        )
 
-    def _locate(self, tensor: Tensor, index: int, table: BufferTable, where: int) -> Tensor:
-        place = table.find(index)
-        if place is None:
-            raise broken("tensor-buffer-index", f"there is no {tensor.kind} buffer {index}", where)
-        room, span = place
-        data = tensor_data(tensor.dtype, tensor.sizes, room, span, where)
-        return replace(tensor, data=data, segment=table.segment, buffer_index=index)
+def _shape(value: Table) -> tuple[str, tuple[int, ...]]:
+    return dtype_name(value.i8(slots.Tensor.SCALAR_TYPE)), value.scalars(slots.Tensor.SIZES, "i")
 
-    def _add(self, key: Hashable, tensor: Tensor, method: str) -> None:
-        found = self._found.setdefault(key, _Found(tensor))
-        found.methods.add(method)
-        if found.tensor.data and tensor.data and tensor.data.size > found.tensor.data.size:
-            found.tensor = tensor  # a view of part of the buffer came first
+
+def _size(data: Range | None) -> int:
+    return data.size if data else 0
+
+
+def _locate(dtype: str, sizes: tuple[int, ...], index: int, role: Role, table: BufferTable, where: int) -> Range:
+    place = table.find(index)
+    if place is None:
+        raise broken("tensor-buffer-index", f"there is no {role.value} buffer {index}", where)
+    room, span = place
+    return tensor_data(dtype, sizes, room, span, where)
 
 
 def tensor_data(dtype: str, sizes: tuple[int, ...], room: Range, span: int, where: int) -> Range:

@@ -1,0 +1,47 @@
+"""Fixtures: the real models that the repository ships, plain and packed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import etpack
+
+# Needs torch and executorch; `make test-export` runs it in an environment of its own.
+collect_ignore = ["export"]
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE_MODELS = sorted((ROOT / "examples" / "models").glob("*.pte"))
+REAL_MODELS = EXAMPLE_MODELS + sorted((ROOT / "tests" / "data" / "models").glob("*.*pte"))
+
+if len(EXAMPLE_MODELS) < 3 or len(REAL_MODELS) < 7:
+    raise RuntimeError(f"only {len(REAL_MODELS)} model fixtures found; the checkout is not whole")
+
+
+@pytest.fixture(scope="session", params=EXAMPLE_MODELS, ids=lambda path: path.stem)
+def example_model(request: pytest.FixtureRequest) -> Path:
+    """One of the trained models in examples/models."""
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture(scope="session", params=REAL_MODELS, ids=lambda path: path.name)
+def real_model(request: pytest.FixtureRequest) -> Path:
+    """Any real model file in the repository."""
+    path: Path = request.param
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits() -> Path:
+    """The FP32 model with an XNNPACK delegate and named data."""
+    return ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
+
+
+@pytest.fixture(scope="session")
+def packed_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`digits`, packed at the defaults; not to be changed."""
+    path = tmp_path_factory.mktemp("packed") / "digits.etz"
+    etpack.compress(digits, path)
+    return path

@@ -1,0 +1,187 @@
+"""`etpack.encode` and `etpack.blocks`: every block comes back; the choice follows the bytes and the options alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etpack import blocks
+from etpack.codecs import Effort
+from etpack.encode import EncodedBlock, Encoder
+from etpack.errors import CorruptError, UnsupportedError
+from etpack.filters import Bytes
+from etpack.layout import CodecId, FilterId, IndexEntry
+from etpack.probe import Probe, _count_costs
+
+RNG = np.random.default_rng(7)
+NOISE = RNG.integers(0, 256, 65536, dtype=np.uint8)
+WEIGHTS = RNG.normal(0, 0.05, 32768).astype(np.float32)
+FP32 = WEIGHTS[:16384].view(np.uint8)
+BF16 = (WEIGHTS.view(np.uint32) >> 16).astype(np.uint16).view(np.uint8)
+FP64 = WEIGHTS[:8192].astype(np.float64).view(np.uint8)
+INT64 = RNG.integers(0, 30000, 8192).astype(np.int64).view(np.uint8)
+TEXT = np.frombuffer((b"the quick brown fox jumps over the lazy dog. " * 1500)[:65536], np.uint8)
+
+
+def _decode(made: EncodedBlock, size: int, alignment: int = 1) -> bytes:
+    out = np.empty(size, np.uint8)
+    blocks.decode(made.stored, made.entry, out, 0, alignment)
+    return out.tobytes()
+
+
+def _mixed(data: bytes, repeat: int, step: int) -> Bytes:
+    """Return something between noise, runs and numbers of a few bytes."""
+    return np.frombuffer((data * repeat)[::step] or b"\0", np.uint8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.builds(_mixed, st.binary(min_size=1, max_size=400), st.integers(1, 40), st.integers(1, 3)),
+    st.sampled_from(["auto", "zstd", "lz4", "raw"]),
+    st.sampled_from(Effort),
+    st.booleans(),
+    st.sampled_from([1, 64, 512]),
+)
+def test_blocks_come_back(block: Bytes, codec: str, effort: Effort, use_filters: bool, alignment: int) -> None:
+    made = Encoder(codec, effort, use_filters, alignment).encode(block)
+    assert _decode(made, len(block), alignment) == block.tobytes()
+    assert len(made.stored) <= len(block)
+    assert made == Encoder(codec, effort, use_filters, alignment).encode(block.copy())
+    if not use_filters:
+        assert made.entry.filter == FilterId.NONE
+        assert made.entry.codec != CodecId.LZ4_BITPLANES
+
+
+@pytest.mark.parametrize(
+    ("block", "width", "at_least"),
+    [(FP32, 4, 1.15), (BF16, 2, 1.4), (FP64, 8, 1.5), (INT64, 8, 3.0), (TEXT, 1, 50.0)],
+    ids=["fp32", "bf16", "fp64", "int64", "text"],
+)
+def test_the_filter_fits_the_data(block: Bytes, width: int, at_least: float) -> None:
+    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(block)
+    assert FilterId(made.entry.filter).width == width
+    assert len(block) / len(made.stored) >= at_least
+
+
+def test_floats_are_rotated() -> None:
+    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
+    assert FilterId(made.entry.filter) is FilterId.PLANES_4_ROTATED
+
+
+def test_lz4_gains_on_exponents_through_bit_planes() -> None:
+    encoder = Encoder("lz4", Effort.DEFAULT, True, 1)
+    made = encoder.encode(BF16)
+    assert made.codecs == {CodecId.LZ4_BITPLANES}
+    assert len(BF16) / len(made.stored) > 1.25
+
+
+def test_noise_is_raw() -> None:
+    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(NOISE)
+    assert (made.entry.codec, made.entry.filter, made.stored) == (CodecId.RAW, FilterId.NONE, NOISE.tobytes())
+
+
+def test_repeated_noise_is_not_raw() -> None:
+    block = np.tile(NOISE[:1000], 60)
+    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(block)
+    assert len(made.stored) < len(block) // 20
+
+
+@pytest.mark.parametrize("codec", ["auto", "lz4", "raw"])
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_constant_block_stores_nothing(codec: str, value: int) -> None:
+    made = Encoder(codec, Effort.DEFAULT, True, 1).encode(np.full(5000, value, np.uint8))
+    assert made.stored == b""
+    assert made.entry == IndexEntry(value, 0, 0, FilterId.NONE, CodecId.CONSTANT)
+
+
+@pytest.mark.parametrize("block", [FP32, BF16, FP64, INT64, TEXT, NOISE], ids=lambda b: str(len(b)))
+def test_more_effort_is_never_larger(block: Bytes) -> None:
+    sizes = [len(Encoder("auto", effort, True, 1).encode(block[:16384]).stored) for effort in Effort]
+    assert sizes[0] >= sizes[1] >= sizes[2]
+
+
+def test_scratch_is_what_the_specification_says() -> None:
+    assert blocks.scratch_size(FilterId.NONE, [CodecId.ZSTD], 1001) == 0
+    assert blocks.scratch_size(FilterId.NONE, [CodecId.LZ4_BITPLANES], 1001) == 1008
+    assert blocks.scratch_size(FilterId.PLANES_2, [CodecId.RAW, CodecId.ZSTD], 1001) == 500
+    four = [CodecId.CONSTANT, CodecId.LZ4, CodecId.LZ4_BITPLANES, CodecId.RAW]
+    assert blocks.scratch_size(FilterId.PLANES_4_ROTATED, four, 1001) == 2 * 250 + 256
+
+
+def test_the_probe_counts_in_integers() -> None:
+    costs = _count_costs()
+    counts = np.arange(1, len(costs))
+    assert np.abs(costs[1:] / 4096 - counts * np.log2(counts)).max() < 1
+    assert costs.dtype == np.int64
+
+
+def test_the_probe_finds_the_entropies() -> None:
+    probe = Probe(BF16)
+    low, high = probe.planes(FilterId.PLANES_2_ROTATED)
+    assert low > 7.8 * Probe.ONE_BIT
+    assert 2.2 * Probe.ONE_BIT < high < 3.0 * Probe.ONE_BIT
+
+
+ENTRY = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
+
+
+def _changed(entry: IndexEntry, **fields: int) -> IndexEntry:
+    return IndexEntry(**{**entry.__dict__, **fields})
+
+
+@pytest.mark.parametrize(
+    ("entry", "rule"),
+    [
+        (_changed(ENTRY.entry, filter=7), "block-filter"),
+        (_changed(ENTRY.entry, filter=0), "block-codec"),
+        (_changed(ENTRY.entry, codec=2), "block-codec"),
+        (_changed(ENTRY.entry, stored_size=65536), "block-size"),
+        (_changed(ENTRY.entry, stored_size=0), "block-size"),
+        (_changed(ENTRY.entry, filter=0, codec=0), "block-size"),
+        (_changed(ENTRY.entry, filter=0, codec=1), "block-size"),
+        (_changed(ENTRY.entry, filter=0, codec=1, stored_size=0, stored_offset=256), "block-size"),
+        (_changed(ENTRY.entry, crc=1), "block-crc"),
+    ],
+)
+def test_a_bad_index_row_is_refused(entry: IndexEntry, rule: str) -> None:
+    with pytest.raises((CorruptError, UnsupportedError), match=rule):
+        blocks.decode(ENTRY.stored, entry, np.empty(65536, np.uint8), 0, 1)
+
+
+def _decode_changed(stored: bytes, alignment: int, size: int = 65536) -> None:
+    from google_crc32c import value
+
+    entry = _changed(ENTRY.entry, crc=value(stored), stored_size=len(stored))
+    blocks.decode(stored, entry, np.empty(size, np.uint8), 0, alignment)
+
+
+@pytest.mark.parametrize("position", range(16))
+def test_any_change_of_a_directory_is_refused(position: int) -> None:
+    for bit in range(8):
+        stored = bytearray(ENTRY.stored)
+        stored[position] ^= 1 << bit
+        with pytest.raises((CorruptError, UnsupportedError)):
+            _decode_changed(bytes(stored), 1)
+
+
+def test_padding_between_streams_is_checked() -> None:
+    made = Encoder("auto", Effort.DEFAULT, True, 512).encode(FP32)
+    assert _decode(made, 65536, 512) == FP32.tobytes()
+    stored = bytearray(made.stored)
+    stored[300] = 1
+    with pytest.raises(CorruptError, match="block-padding"):
+        _decode_changed(bytes(stored), 512)
+
+
+@pytest.mark.parametrize("change", [lambda s: s[:-1], lambda s: s + b"x", lambda s: s[:10]])
+def test_streams_must_fill_the_block(change: object) -> None:
+    assert callable(change)
+    with pytest.raises(CorruptError, match="block-(directory|stream)"):
+        _decode_changed(change(ENTRY.stored), 1)
+
+
+def test_a_block_smaller_than_an_element_has_no_planes() -> None:
+    with pytest.raises(CorruptError, match="block-(directory|size)"):
+        _decode_changed(b"ab", 1, size=3)
