@@ -23,8 +23,12 @@ _BIT = Probe.ONE_BIT
 _NOISE = _BIT * 790 // 100
 # Bit transposition and LZ4 gain nothing above this.
 _BITPLANES_NOISE = _BIT * 750 // 100
-# A wider filter must promise this much per byte over a narrower one; small samples flatter it.
-_WIDER_GAIN = _BIT * 12 // 100
+# A filter must promise this many bits per byte less than a narrower one, since a small sample flatters wide elements.
+_MARGINS = (
+    (FilterId.PLANES_2, _BIT * 12 // 100),
+    (FilterId.PLANES_4, _BIT * 12 // 100),
+    (FilterId.PLANES_8, _BIT * 30 // 100),
+)
 # A plane of so few bits per byte often has runs, which a match finder sees and an entropy coder does not.
 _RUNS = 2 * _BIT
 
@@ -121,8 +125,8 @@ class Encoder:
     def _promising(probe: Probe) -> FilterId:
         """Return the filter under which the sample has the lowest entropy, the narrower one when in doubt."""
         best = FilterId.NONE
-        for kind in (FilterId.PLANES_2, FilterId.PLANES_4, FilterId.PLANES_8):
-            if probe.mean(kind) + _WIDER_GAIN * (kind.width // 2 if kind.width < 8 else 2) // 2 < probe.mean(best):
+        for kind, margin in _MARGINS:
+            if probe.mean(kind) + margin < probe.mean(best):
                 best = kind
         if best is not FilterId.NONE:
             rotated = FilterId(best + 1)
@@ -134,7 +138,7 @@ class Encoder:
     def _suspicious(stored_size: int, planes: list[int], size: int) -> bool:
         """Whether the result is far from what the entropies promised, or so small that repeats are likely."""
         promised = size * sum(planes) // (8 * _BIT * len(planes))
-        return stored_size * 20 > promised * 21 or stored_size * 5 < size * 3
+        return stored_size * 40 > promised * 41 or stored_size * 5 < size * 3
 
     def _try(self, block: Bytes, kind: FilterId, probe: Probe, effort: Effort) -> _Candidate:
         assert self._plane_coder is not None

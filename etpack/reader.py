@@ -314,7 +314,7 @@ class EtzFile:
         stored = [(piece, entry) for piece, entry in pending if entry.stored_size]
         start = stored[0][1].stored_offset if stored else 0
         end = stored[-1][1].stored_offset + stored[-1][1].stored_size if stored else 0
-        data = memoryview(self._source.read_at(start, end - start))
+        data = memoryview(self._source.read_at(start, end - start) if stored else b"")
         for piece, entry in pending:
             at = entry.stored_offset - start if entry.stored_size else 0
             stored_bytes = data[at : at + entry.stored_size]

@@ -178,10 +178,10 @@ def test_padding_between_streams_is_checked() -> None:
 @pytest.mark.parametrize("change", [lambda s: s[:-1], lambda s: s + b"x", lambda s: s[:10]])
 def test_streams_must_fill_the_block(change: object) -> None:
     assert callable(change)
-    with pytest.raises(CorruptError, match="block-(directory|stream)"):
+    with pytest.raises(CorruptError, match=r"block-(directory|stream)"):
         _decode_changed(change(ENTRY.stored), 1)
 
 
 def test_a_block_smaller_than_an_element_has_no_planes() -> None:
-    with pytest.raises(CorruptError, match="block-(directory|size)"):
+    with pytest.raises(CorruptError, match=r"block-(directory|size)"):
         _decode_changed(b"ab", 1, size=3)

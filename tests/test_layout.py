@@ -72,7 +72,7 @@ def test_a_page_in_another_place_is_refused() -> None:
 
 @pytest.mark.parametrize("size", [1, 4, 15, 19, 21, layout.PAGE_SIZE + 4, layout.PAGE_SIZE + 16])
 def test_a_broken_page_is_refused(size: int) -> None:
-    with pytest.raises(CorruptError, match="page-(size|crc)"):
+    with pytest.raises(CorruptError, match=r"page-(size|crc)"):
         layout.from_pages(layout.to_pages(bytes(16 * 300), SectionType.INDEX)[:size], SectionType.INDEX, 0)
 
 
@@ -84,7 +84,8 @@ def test_the_header_is_fixed() -> None:
 
 
 def _with_crc(head: bytes) -> bytes:
-    return head + crc32c(head).to_bytes(4, "little")
+    crc: int = crc32c(head)
+    return head + crc.to_bytes(4, "little")
 
 
 @pytest.mark.parametrize(

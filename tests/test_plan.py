@@ -150,7 +150,7 @@ def test_spans_cover_the_content_and_bound_memory(pieces: list[tuple[int, int]],
         end += gap + size
     size = end + rest
     position = 0
-    blocks = []
+    blocks: list[Range] = []
     for span in plan.spans(extents, size, block_size):
         assert span.range.offset == position
         assert 0 < span.range.size <= max(plan.SPAN_SIZE, block_size)

@@ -1,0 +1,51 @@
+"""Counting what is read of a source, and which blocks are decoded."""
+
+from __future__ import annotations
+
+import pytest
+
+from etpack import blocks
+from etpack.filters import Bytes
+from etpack.layout import IndexEntry
+from etpack.sources import Source
+
+
+class CountingSource:
+    """Passes reads on to another source and notes each as (offset, size)."""
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self.reads: list[tuple[int, int]] = []
+        self._source = source
+
+    @property
+    def size(self) -> int:
+        return self._source.size
+
+    @property
+    def bytes_read(self) -> int:
+        return sum(size for _, size in self.reads)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        self.reads.append((offset, size))
+        return self._source.read_at(offset, size)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        self.reads.append((offset, len(buffer)))
+        self._source.read_into(offset, buffer)
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of every block that is decoded from now on."""
+    decoded: list[int] = []
+    honest = blocks.decode
+
+    def decode(stored: bytes | memoryview, entry: IndexEntry, out: Bytes, number: int, alignment: int) -> None:
+        decoded.append(number)
+        honest(stored, entry, out, number, alignment)
+
+    monkeypatch.setattr(blocks, "decode", decode)
+    return decoded
