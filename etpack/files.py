@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from etpack.errors import EtpackError
@@ -10,7 +11,7 @@ from etpack.limits import Limits
 from etpack.output import FileOutput
 from etpack.pte import FileKind
 from etpack.reader import EtzFile
-from etpack.sources import SourceLike
+from etpack.sources import SourceLike, open_source
 from etpack.unpack import unpack
 from etpack.writer import Options, PackResult, Progress, pack
 
@@ -71,9 +72,10 @@ def compress(
         EtpackError: See `etpack.writer.pack`.
         OSError: Reading or writing failed.
     """
-    target = packed_path(Path(source)) if output is None else Path(output)
-    with FileOutput(target, overwrite=overwrite) as out:
-        return pack(os.fspath(source), out, options, jobs=jobs, check=check, progress=progress)
+    with closing(open_source(source)) as opened:
+        target = packed_path(Path(source)) if output is None else Path(output)
+        with FileOutput(target, overwrite=overwrite) as out:
+            return pack(opened, out, options, jobs=jobs, check=check, progress=progress)
 
 
 def decompress(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
+import stat
 import threading
 from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
@@ -59,6 +61,8 @@ class FileSource:
         self._fd = os.open(self.name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         self._lock = threading.Lock()
         try:
+            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._fingerprint = self.fingerprint()
             self._size = os.lseek(self._fd, 0, os.SEEK_END)  # unlike st_size, also right for block devices
         except OSError as exc:

@@ -59,7 +59,7 @@ def test_random_ranges_of_a_real_model(packed_digits: Path, digits: Path, data: 
 def test_any_kind_of_source(packed_digits: Path, digits: Path, kind: str) -> None:
     with packed_digits.open("rb") as raw:
         data = packed_digits.read_bytes()
-        source: SourceLike = {
+        sources: dict[str, SourceLike] = {
             "path": packed_digits,
             "str": str(packed_digits),
             "bytes": data,
@@ -68,8 +68,8 @@ def test_any_kind_of_source(packed_digits: Path, digits: Path, kind: str) -> Non
             "mmap": mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ),
             "file": raw,
             "source": BufferSource(data),
-        }[kind]
-        with etpack.open(source) as file:
+        }
+        with etpack.open(sources[kind]) as file:
             assert file.read_at(0, file.size) == digits.read_bytes()
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -42,6 +42,16 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"etpack.cli.{cmd_name}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as exc:
+            raise _ReaderGoneError from exc  # click would exit with 1, which says that a file is bad
+
+
+class _ReaderGoneError(Exception):
+    """Whoever read our output has had enough."""
+
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", message="etpack %(version)s")
@@ -65,8 +75,8 @@ def main() -> NoReturn:
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has had enough; what is left in the buffer goes nowhere.
+    except (_ReaderGoneError, BrokenPipeError):
+        # What is left in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 4
     except Exception as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -9,13 +10,16 @@ import click
 from etpack.cli import common
 from etpack.codecs import Effort
 from etpack.files import packed_path
+from etpack.sources import open_source
 from etpack.writer import Options, PackResult, pack
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="MODEL...")
 @common.output_options
-@click.option("--block-size", type=common.parse_size, default="64K", show_default=True, help="Bytes in a block, 4K to 4M.")
+@click.option(
+    "--block-size", type=common.parse_size, default="64K", show_default=True, help="Bytes in a block, 4K to 4M."
+)
 @click.option("--codec", default="auto", show_default=True, help="auto, zstd, lz4, raw, or one that is installed.")
 @click.option("--effort", type=click.Choice([e.value for e in Effort]), default="default", show_default=True)
 @click.option(
@@ -53,9 +57,10 @@ def compress(
         raise click.UsageError(str(exc)) from exc
     results = []
     for file in files:
-        target = output or str(packed_path(Path(file)))
-        with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
-            result = pack(file, out, options, jobs=jobs, check=not no_check, progress=progress)
+        with closing(open_source(file)) as source:
+            target = output or str(packed_path(Path(file)))
+            with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
+                result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
         results.append(_to_json(file, target, result))
         if not quiet and not as_json:
             click.echo(_describe(file, target, result), err=target == common.STDOUT)

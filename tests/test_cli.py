@@ -1,0 +1,197 @@
+"""The command line: results on stdout, all else on stderr, the right exit code, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import etpack
+
+
+def run(*args: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    """Run etpack in a process of its own."""
+    command = [sys.executable, "-m", "etpack", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **kwargs)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture
+def model(digits: Path, tmp_path: Path) -> Path:
+    """A copy of a real model in a folder of its own."""
+    path = tmp_path / "model.pte"
+    path.write_bytes(digits.read_bytes())
+    return path
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.returncode, result.stdout) == (0, f"etpack {etpack.__version__}\n")
+
+
+def test_help_names_every_command_and_exit_code() -> None:
+    result = run("--help")
+    assert result.returncode == 0
+    for word in ("compress", "decompress", "extract", "inspect", "verify", "Exit codes"):
+        assert word in result.stdout
+
+
+def test_compress_and_decompress_use_the_default_names(model: Path, tmp_path: Path) -> None:
+    content = model.read_bytes()
+    result = run("compress", "model.pte", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("model.pte: 493,480 bytes -> model.etz: 415,")
+    assert "ratio 1.18" in result.stdout
+    model.unlink()
+    result = run("decompress", "model.etz", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (0, "model.etz -> model.pte: 493,480 bytes\n")
+    assert model.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "kind"),
+    [("a.pte", "a.etz", "pte"), ("a.ptd", "a.ptd.etz", "ptd"), ("a.bpte", "a.bpte.etz", "bpte"), ("a", "a.etz", "pte")],
+)
+def test_default_names(name: str, packed: str, kind: str) -> None:
+    from etpack.files import packed_path, unpacked_path
+    from etpack.pte import FileKind
+
+    assert packed_path(Path("d") / name) == Path("d") / packed
+    restored = unpacked_path(Path("d") / packed, FileKind(kind))
+    assert restored == Path("d") / (name if "." in name else name + ".pte")
+
+
+def test_stdout_carries_the_data_when_asked(model: Path) -> None:
+    packed = subprocess.run(
+        [sys.executable, "-m", "etpack", "compress", model, "-o", "-"], capture_output=True, check=True
+    )
+    assert b"ratio" in packed.stderr
+    etz = model.with_suffix(".etz")
+    etz.write_bytes(packed.stdout)
+    restored = subprocess.run(
+        [sys.executable, "-m", "etpack", "decompress", etz, "-o", "-"], capture_output=True, check=True
+    )
+    assert restored.stdout == model.read_bytes()
+
+
+def test_json_results(model: Path) -> None:
+    result = run("compress", model, "--json")
+    (entry,) = json.loads(result.stdout)["results"]
+    assert entry["content_size"] == model.stat().st_size
+    assert entry["stored_size"] == model.with_suffix(".etz").stat().st_size
+    assert entry["kind"] == "pte"
+    result = run("decompress", model.with_suffix(".etz"), "-o", model.with_suffix(".out"), "--json")
+    (restored,) = json.loads(result.stdout)["results"]
+    assert restored["content_sha256"] == entry["content_sha256"]
+
+
+def test_quiet_is_quiet(model: Path) -> None:
+    result = run("compress", "-q", model)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_options_reach_the_file(model: Path) -> None:
+    run(
+        "compress",
+        model,
+        "--block-size",
+        "16K",
+        "--codec",
+        "lz4",
+        "--no-filter",
+        "--align",
+        "0x200",
+        "--effort",
+        "fast",
+    )
+    with etpack.open(model.with_suffix(".etz")) as file:
+        assert (file.block_size, file.footer.alignment) == (16384, 512)
+        options = file.manifest.options
+        assert (options.codec, options.effort, options.filters) == ("lz4", "fast", False)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["compress"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command"),
+        (["compress", "m.pte", "--block-size", "1000"], 2, "power of two"),
+        (["compress", "m.pte", "--block-size", "many"], 2, "not a size"),
+        (["compress", "m.pte", "--codec", "brotli"], 3, "no codec 'brotli'"),
+        (["compress", "m.pte", "m.pte", "-o", "x"], 2, "-o takes one"),
+        (["compress", "absent.pte"], 4, "absent.pte: No such file"),
+        (["compress", "."], 4, "Is a directory"),
+        (["compress", "text.pte"], 1, "text.pte: "),
+        (["compress", "m.pte", "-o", "text.pte"], 2, "is there already"),
+        (["compress", "m.pte", "-o", "absent/x"], 4, "absent/x: No such file"),
+        (["decompress", "m.pte", "-o", "x"], 1, "no .etz header"),
+        (["decompress", "cut.etz", "-o", "x"], 1, "footer"),
+        (["decompress", "odd.name"], 2, "-o"),
+    ],
+)
+def test_errors(digits: Path, packed_digits: Path, tmp_path: Path, args: list[str], code: int, words: str) -> None:
+    (tmp_path / "m.pte").write_bytes(digits.read_bytes())
+    (tmp_path / "text.pte").write_text("this is no model, whatever its name says; not at all, really")
+    (tmp_path / "cut.etz").write_bytes(packed_digits.read_bytes()[:-100])
+    (tmp_path / "odd.name").write_bytes(packed_digits.read_bytes())
+    before = sorted(os.listdir(tmp_path))
+    result = run(*args, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_damaged_file_gives_an_error_and_no_output(packed_digits: Path, tmp_path: Path) -> None:
+    data = bytearray(packed_digits.read_bytes())
+    data[70_000] ^= 1
+    (tmp_path / "x.etz").write_bytes(data)
+    result = run("decompress", "x.etz", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "x.etz: block 7" in result.stderr
+    assert "[block-crc]" in result.stderr
+    assert os.listdir(tmp_path) == ["x.etz"]
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    result = run("--debug", "compress", tmp_path / "absent.pte")
+    assert "Traceback" in result.stderr
+
+
+def test_a_closed_pipe_is_no_traceback(model: Path) -> None:
+    run("compress", model)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        command = [sys.executable, "-m", "etpack", "decompress", str(model.with_suffix(".etz")), "-o", "-"]
+        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert result.returncode == 4
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
+    (tmp_path / "x.bin").write_bytes(os.urandom(1 << 20) * 60)
+    command = [sys.executable, "-m", "etpack", "compress", "x.bin", "--opaque", "--effort", "max", "--codec", "lz4"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in stderr
+    assert os.listdir(tmp_path) == ["x.bin"]
+
+
+def test_startup_imports_no_heavy_library() -> None:
+    heavy = {"numpy", "rich", "zstandard", "lz4", "flatbuffers"}
+    code = f"import sys; import etpack.cli; print(sorted({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

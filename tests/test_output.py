@@ -1,0 +1,118 @@
+"""`etpack.output`: the old file stays whole until the new one is complete, and nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from etpack.output import TEMPORARY_SUFFIX, FileOutput, OutputExistsError
+
+
+def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    with FileOutput(target) as out:
+        out.write(b"abc")
+        out.write(memoryview(b"def"))
+        assert not target.exists()
+        assert out.read_at(1, 3) == b"bcd"
+    assert target.read_bytes() == b"abcdef"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    target = tmp_path / "x"
+    target.write_bytes(b"old")
+    with pytest.raises(error), FileOutput(target, overwrite=True) as out:  # noqa: PT012
+        out.write(b"new")
+        raise error
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    target.write_bytes(b"old")
+    with pytest.raises(OutputExistsError, match="already") as caught, FileOutput(target):
+        pass
+    assert (caught.value.exit_code, caught.value.path) == (2, str(target))
+    with FileOutput(target, overwrite=True) as out:
+        out.write(b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    with pytest.raises(OutputExistsError), FileOutput(target) as out:  # noqa: PT012
+        out.write(b"ours")
+        target.write_bytes(b"theirs")
+    assert target.read_bytes() == b"theirs"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / f".x{TEMPORARY_SUFFIX}").write_bytes(b"half a file" * 100)
+    with FileOutput(tmp_path / "x") as out:
+        out.write(b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    with FileOutput(tmp_path / "x") as out:
+        out.write(b"first")
+        with pytest.raises(BlockingIOError, match="another etpack") as caught, FileOutput(tmp_path / "x"):
+            pass
+        assert caught.value.filename == str(tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == b"first"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    with FileOutput(tmp_path / "link", overwrite=True) as out:
+        out.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_device_is_written_straight() -> None:
+    with FileOutput("/dev/null") as out:
+        out.write(b"gone")
+        with pytest.raises(OSError, match="read back"):
+            out.read_at(0, 1)
+    assert not os.path.isfile("/dev/null")
+
+
+def test_short_writes_are_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: honest(fd, data[:3]))
+    with FileOutput(tmp_path / "x") as out:
+        out.write(b"0123456789")
+    assert (tmp_path / "x").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space") as caught, FileOutput(tmp_path / "x") as out:  # noqa: PT012
+        monkeypatch.setattr(os, call, full)
+        out.write(b"too much")
+    assert caught.value.filename == str(tmp_path / "x")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, FileOutput(tmp_path / "absent" / "x"):
+        pass
+    assert caught.value.filename == str(tmp_path / "absent" / "x")
+
+
+def test_a_folder_cannot_be_an_output(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), FileOutput(tmp_path):
+        pass
