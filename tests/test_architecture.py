@@ -1,0 +1,79 @@
+"""The picture of who imports whom, and a few other rules of the house."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "etpack"
+
+# A module imports only from rows above its own, or from inside its own package.
+ROWS = (
+    {"errors", "__version__"},
+    {"sources", "filters", "layout", "limits", "output", "_flatbuffers"},
+    {"codecs", "flatbuffer"},
+    {"pte"},
+    {"plan", "blocks", "probe"},
+    {"manifest", "encode"},
+    {"reader"},
+    {"loader", "writer"},
+    {"unpack", "memory", "pick"},
+    {"files", "check", "report"},
+    {"describe"},
+    {"cli"},
+)
+RANKS = {name: rank for rank, row in enumerate(ROWS) for name in row}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem[0] != "_")
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "etpack" else (module,)
+
+
+def _top(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = _top(path)
+    assert own in RANKS, f"{own} has no place in the picture"
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] == "etpack" and parts[1] != own:
+            assert RANKS[parts[1]] < RANKS[own], f"{own} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_needs_torch(path: Path) -> None:
+    assert not {name.split(".")[0] for name in _imports(path)} & {"torch", "executorch", "torchao"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_prints(path: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
+    assert "print" not in names
+    if _top(path) != "cli":
+        assert not any(name.split(".")[0] == "click" for name in _imports(path))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_are_small_and_say_what_they_are_for(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno <= 60, f"{node.name} is long"
+
+
+def test_there_are_modules_to_look_at() -> None:
+    assert len(MODULES) > 30
