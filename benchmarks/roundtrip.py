@@ -1,6 +1,6 @@
 """Packs and unpacks real models under many options, compares byte for byte, and prints a table.
 
-    python benchmarks/roundtrip.py [--jobs-check N] FILE_OR_FOLDER ... > table.md
+    python -m benchmarks.roundtrip [--jobs-check N] FILE_OR_FOLDER ... > table.md
 
 Files under 10 MB get every combination of block size, codec, filter and effort; files named by --pairwise get a set
 in which each pair of values occurs; all others the defaults and `--codec lz4`. Exits 1 if a single byte differs.

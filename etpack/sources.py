@@ -126,6 +126,12 @@ class FileSource:
             os.close(self._fd)
             self._fd = -1
 
+    def __enter__(self) -> FileSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 class BufferSource:
     """Bytes that are already in memory or mapped; the buffer must not change while it is read."""

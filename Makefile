@@ -1,0 +1,69 @@
+# make demo   sets everything up in .venv, then packs, inspects, verifies and unpacks a real model
+# make test   sets everything up, then runs the tests
+# make lint, make format, make wheel-check, make test-export: what CI runs besides
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXPORT_VENV := .venv-export
+EXPORT_BIN := $(EXPORT_VENV)/bin
+PIP := -m pip --disable-pip-version-check --quiet
+DEMO := build/demo
+MODEL := examples/models/digits_fp32_xnnpack.pte
+
+.PHONY: demo test lint format wheel-check test-export clean
+
+demo: $(VENV)/installed
+	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp $(MODEL) $(DEMO)/model.pte
+	$(BIN)/etpack compress $(DEMO)/model.pte
+	$(BIN)/etpack inspect $(DEMO)/model.etz
+	$(BIN)/etpack verify --against $(DEMO)/model.pte $(DEMO)/model.etz
+	$(BIN)/etpack decompress $(DEMO)/model.etz -o $(DEMO)/restored.pte
+	cmp $(DEMO)/model.pte $(DEMO)/restored.pte && echo "The restored model is the same, byte for byte."
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python schemas/generate.py --check
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Builds the wheel, installs it alone in a fresh environment, and runs it there.
+wheel-check: $(VENV)/installed-dev
+	rm -rf build/wheel && $(BIN)/python -m build --wheel --outdir build/wheel . >/dev/null
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python $(PIP) install build/wheel/*.whl
+	cd build/wheel && cp ../../$(MODEL) model.pte && venv/bin/etpack --version \
+	    && venv/bin/etpack compress model.pte && venv/bin/etpack inspect model.etz >/dev/null && venv/bin/etpack verify model.etz
+
+# Exports the example models afresh with torch and ExecuTorch, and runs them before and after packing.
+test-export: $(EXPORT_VENV)/installed
+	$(EXPORT_BIN)/python -m pytest tests/export
+
+$(VENV)/python:
+	@$(PYTHON) -m venv $(VENV) || { echo "make: no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/installed: pyproject.toml | $(VENV)/python
+	$(BIN)/python $(PIP) install -e .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(VENV)/python
+	$(BIN)/python $(PIP) install -e '.[dev]'
+	@touch $@ $(VENV)/installed
+
+# torch goes first and pinned, so that nothing else picks a build of it.
+$(EXPORT_VENV)/installed: pyproject.toml tests/export/requirements.txt
+	$(PYTHON) -m venv $(EXPORT_VENV)
+	$(EXPORT_BIN)/python $(PIP) install "$$(grep '^torch==' tests/export/requirements.txt)"
+	$(EXPORT_BIN)/python $(PIP) install -r tests/export/requirements.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf build dist $(VENV) $(EXPORT_VENV) *.egg-info

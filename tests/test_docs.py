@@ -1,0 +1,143 @@
+"""Every command and program in the README runs and prints what is shown; examples too; links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import etpack
+from etpack.errors import EtpackError, FormatError
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PAGES = [
+    path for path in ROOT.rglob("*.md") if not {".venv", "build", ".venv-export"} & set(path.relative_to(ROOT).parts)
+]
+
+_CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
+
+
+def run_console(block: str, folder: Path) -> str:
+    """Run the lines of a console block that begin with "$ " in `folder`, and return the block as it would read."""
+    shown = []
+    for line in block.splitlines():
+        if not line.startswith("$ "):
+            continue
+        command, _, target = line[2:].partition(" > ")
+        words = shlex.split(command)
+        assert words[0] == "etpack"
+        result = subprocess.run(
+            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=60, env=None
+        )
+        assert result.returncode == 0, result.stderr
+        if target:
+            (folder / target).write_text(result.stdout, encoding="utf-8")
+        shown += [line, *([] if target else result.stdout.splitlines()), *result.stderr.splitlines()]
+    return "\n".join(line.rstrip() for line in shown) + "\n"
+
+
+def prepare(folder: Path) -> Path:
+    """Put the model that the README packs into `folder`."""
+    shutil.copy(ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte", folder / "model.pte")
+    return folder
+
+
+def error_tree() -> str:
+    """Return the tree of errors as the README shows it."""
+    rows: list[str] = []
+
+    def add(kind: type[EtpackError], depth: int) -> None:
+        name = "  " * depth + kind.__name__
+        rows.append(f"{name:<26} {kind.slug:<14} {kind.exit_code}  {(kind.__doc__ or '').splitlines()[0]}")
+        for child in sorted(kind.__subclasses__(), key=lambda k: k.__name__):
+            if child.__module__ in ("etpack.errors", "etpack.output"):
+                add(child, depth + 1)
+
+    add(EtpackError, 0)
+    return "\n".join(rows)
+
+
+def test_the_readmes_commands_print_what_is_shown(tmp_path: Path) -> None:
+    blocks = _CONSOLE.findall(README)
+    assert len(blocks) >= 3
+    prepare(tmp_path)
+    for block in blocks:
+        assert run_console(block, tmp_path) == block
+
+
+def test_the_readmes_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^make (\w+)", README, re.MULTILINE)
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_the_readmes_program_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    prepare(tmp_path)
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "1.188"
+    assert "delegate (1,) ('XnnpackBackend',)" in lines
+    assert "147456" in lines
+
+
+def test_the_readme_shows_the_errors() -> None:
+    assert f"```text\n{error_tree()}\n```" in README
+
+
+def test_every_error_has_a_name_and_an_exit_code() -> None:
+    assert issubclass(FormatError, ValueError)
+    slugs = re.findall(r"^ *\w+Error +([a-z-]+) +\d", error_tree(), re.MULTILINE)
+    assert {"not-etz", "truncated", "corrupt", "unsupported", "codec-missing", "limit", "bad-model"} <= set(slugs)
+
+
+def test_the_readmes_ratios_are_those_that_were_measured() -> None:
+    table = (ROOT / "benchmarks" / "results" / "roundtrip.md").read_text(encoding="utf-8")
+    names = {
+        "MiniLM BF16": "minilm_bf16_portable",
+        "MiniLM FP16": "minilm_fp16_portable",
+        "MiniLM FP32, XNNPACK": "minilm_fp32_xnnpack",
+        "SmolLM2-135M BF16": "smollm2_bf16_portable",
+        "CREPE int8, XNNPACK": "crepe_full_int8_xnnpack",
+    }
+    head, *rows = re.findall(r"^\| (?:ratio.*?)?\| (.*) \|$", README.split("## Two commands")[0], re.MULTILINE)
+    columns = head.split(" | ")
+    assert columns == list(names)
+    measured = [row for row in rows if "---" not in row]
+    assert len(measured) == 2
+    for codec, row in zip(("auto", "lz4"), measured, strict=True):
+        for column, ratio in zip(columns, row.split(" | "), strict=True):
+            wanted = rf"\| {names[column]}.pte \| [\d,]+ \| 64K \| {codec} \| default \| yes \| [\d,]+ \| ([\d.]+) \|"
+            (found,) = re.findall(wanted, table)
+            assert f"{float(found):.3f}" == ratio, (column, codec)
+
+
+@pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run(program: Path, example_model: Path) -> None:
+    result = subprocess.run([sys.executable, program, example_model], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    size = f"{example_model.stat().st_size:,}"
+    assert size in result.stdout or "as recorded" in result.stdout
+    assert "NOT" not in result.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+
+
+def test_the_version_is_in_one_place() -> None:
+    assert f'version = "{etpack.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"## {etpack.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

@@ -1,0 +1,42 @@
+"""Writes the generated parts of the documents anew: `python -m tests.update_docs`.
+
+They are the worked example of `schemas/etz-v1.md`, the byte map of `schemas/DESIGN.md` (whose sentences around it have
+figures of their own, which `tests/test_spec.py` checks), and what the commands of the README print.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+from tests.test_docs import error_tree, prepare, run_console
+from tests.test_spec import ROOT, byte_map, worked_example
+
+
+def _replace(path: Path, pattern: str, text: str) -> None:
+    old = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(pattern, lambda _: text, old, count=1, flags=re.DOTALL), encoding="utf-8")
+
+
+def _update_readme(folder: Path) -> None:
+    path = ROOT / "README.md"
+    prepare(folder)
+    text = path.read_text(encoding="utf-8")
+    console = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
+    path.write_text(console.sub(lambda match: run_console(match[0], folder), text), encoding="utf-8")
+    _replace(path, r"(?<=```text\n)EtpackError.*?(?=\n```)", error_tree())
+
+
+def main() -> None:
+    """Replace all parts in place."""
+    schemas = ROOT / "schemas"
+    with tempfile.TemporaryDirectory() as name:
+        _update_readme(Path(name))
+        example, table = worked_example(Path(name)), byte_map(Path(name))
+    _replace(schemas / "etz-v1.md", r"(?<=<!-- worked-example -->\n```\n).*?(?=\n```)", example)
+    _replace(schemas / "DESIGN.md", r"(?<=<!-- byte-map -->\n\n).*?(?=\n\n)", table)
+
+
+if __name__ == "__main__":
+    main()
