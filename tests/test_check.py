@@ -9,11 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from google_crc32c import value as crc32c
 
 from etpack import Limits, Options, compress
 from etpack.check import MAX_FINDINGS, RULES, FileVerdict, verify_file, worst_exit_code
+from etpack.errors import SourceError
 from etpack.layout import HEADER_SIZE, CodecId, FilterId, SectionType
 from etpack.pte import FileKind, Role
+from etpack.reader import EtzFile
+from etpack.sources import BufferSource
 from tests.make_etz import (
     BlockSpec,
     EtzSpec,
@@ -291,6 +295,32 @@ def test_every_flipped_byte_is_found() -> None:
             assert verdict.exit_code in (1, 3)
 
 
+@pytest.mark.parametrize("section", [SectionType.INDEX, SectionType.EXTENTS, SectionType.MANIFEST])
+def test_no_table_however_wrong_does_more_than_break_a_rule(section: SectionType) -> None:
+    rng = random.Random(section)
+
+    def edit(data: bytes) -> bytes:
+        damaged = bytearray(data)
+        for _ in range(rng.randint(1, 3)):
+            damaged[rng.randrange(len(damaged))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
+        if section is SectionType.MANIFEST:
+            return bytes(damaged)
+        damaged[-4:] = crc32c(bytes(damaged[:-4]) + bytes([section, 0, 0, 0, 0, 0, 0, 0])).to_bytes(4, "little")
+        return bytes(damaged)
+
+    good = build_etz(mixed_spec())
+    found = set()
+    for _ in range(300):
+        spec = mixed_spec()
+        spec.section(section).edit = edit
+        data = build_etz(spec)
+        fast = random.Random(data).random() < 0.5
+        verdict = verify_file(data, fast=fast, limits=Limits(content_size=1 << 20))
+        assert not verdict.ok or data == good or fast or section is SectionType.MANIFEST
+        found |= rules(verdict)
+    assert len(found) > 3 or section is SectionType.MANIFEST
+
+
 def test_every_truncation_is_found() -> None:
     data = build_etz(small_spec())
     for size in range(len(data)):
@@ -378,6 +408,21 @@ def test_a_private_codec_that_is_not_installed_is_unsupported() -> None:
 def test_a_limit_is_a_finding() -> None:
     verdict = verify_file(build_etz(mixed_spec()), limits=Limits(blocks=2))
     assert (rules(verdict), verdict.exit_code) == ({"limit"}, 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_is_cut_while_it_is_read_is_a_finding(
+    digits: Path, packed_digits: Path, monkeypatch: pytest.MonkeyPatch, packed: bool
+) -> None:
+    def fail(_source: BufferSource, _offset: int, _buffer: memoryview) -> None:
+        raise SourceError("ended early")
+
+    data = (packed_digits if packed else digits).read_bytes()
+    monkeypatch.setattr(EtzFile if packed else BufferSource, "read_into", fail)
+    verdict = verify_file(data)
+    assert "source" in rules(verdict)
+    assert verdict.exit_code == 4
+    assert verdict.content_sha256 is None
 
 
 def test_what_cannot_be_read_is_a_finding(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ def test_names_cannot_write_to_the_terminal() -> None:
 
 def test_words() -> None:
     assert [human(n) for n in (0, 1, 1023, 1024, 1536, 65536, 10**9)] == [
-        "0 bytes", "1 byte", "1023 bytes", "1 KiB", "1.5 KiB", "64 KiB", "953.7 MiB",
+        "0 bytes", "1 byte", "1,023 bytes", "1 KiB", "1.5 KiB", "64 KiB", "953.7 MiB",
     ]  # fmt: skip
     assert human(2**20 - 1) == "1 MiB"
     assert safe("a" * 30, 9) == "aaaa…aaaa"

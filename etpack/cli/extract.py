@@ -1,0 +1,165 @@
+"""`etpack extract`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from etpack import pick
+from etpack.cli import common
+from etpack.describe.words import safe
+from etpack.errors import EtpackError
+from etpack.files import SUFFIX
+from etpack.loader import DataLoader
+from etpack.output import FileOutput, Output
+from etpack.pte import Range, read_model
+from etpack.reader import EtzFile, is_etz
+from etpack.sources import Source, open_source
+from etpack.unpack import copy_range
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What to extract: how it is called on the command line, and how to find it."""
+
+    option: str
+    value: str
+    # Where it lies in a content.
+    find: Callable[[Source], Range]
+
+    @property
+    def label(self) -> str:
+        """What the default name of the output says, in characters that any file system takes."""
+        label = f"{self.option}{self.value}" if self.value.isdecimal() else f"{self.option}-{self.value}"
+        return re.sub(r"[^0-9A-Za-z._+-]+", "-", label)[:80].rstrip("-.")
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option("--segment", type=click.IntRange(0), metavar="N", help="A segment, by number.")
+@click.option("--delegate", metavar="ID[:N]|METHOD:N", help="A delegate's data, as its backend gets it.")
+@click.option("--key", metavar="NAME", help="Named data, by key.")
+@click.option("--tensor", metavar="NAME|#N", help="A tensor's bytes, by fully qualified name or number.")
+@click.option("--range", "place", metavar="OFFSET:SIZE", help="Any bytes of the content; 0x1000:64K for instance.")
+@common.output_options
+@common.jobs_option
+@common.quiet_option
+@common.json_option
+def extract(
+    file: str,
+    segment: int | None,
+    delegate: str | None,
+    key: str | None,
+    tensor: str | None,
+    place: str | None,
+    output: str | None,
+    force: bool,
+    jobs: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Write a part of a model, packed or plain, to a file of its own; only the blocks that it lies in are decoded.
+
+    Without -o the output is called after FILE and the part, for instance model.segment3.bin, in the folder of FILE.
+    """
+    choice = _choose(segment, delegate, key, tensor, place)
+    target = output or str(_default_path(Path(file), choice))
+    content = _open(file, jobs)
+    with DataLoader(content) as loader:
+        found = _find(content, choice)
+        sha256 = _write(loader, found, target, force, jobs)
+    result = {
+        "file": file,
+        "output": target,
+        "part": choice.option,
+        "name": choice.value,
+        "content_offset": found.offset,
+        "size": found.size,
+        "sha256": sha256,
+    }
+    if as_json:
+        common.echo_json({"results": [result]}, err=target == common.STDOUT)
+    elif not quiet:
+        message = (
+            f"{file}: {choice.option} {safe(choice.value)} -> {target}: {found.size:,} bytes from {found.offset:#x}"
+        )
+        click.echo(message, err=target == common.STDOUT)
+
+
+def _choose(
+    segment: int | None, delegate: str | None, key: str | None, tensor: str | None, place: str | None
+) -> _Choice:
+    choices = []
+    if segment is not None:
+        choices.append(_Choice("segment", str(segment), lambda c: pick.pick_segment(read_model(c), segment)))
+    if delegate is not None:
+        choices.append(_Choice("delegate", delegate, lambda c: pick.pick_delegate(read_model(c), delegate)))
+    if key is not None:
+        choices.append(_Choice("key", key, lambda c: pick.pick_key(read_model(c), key)))
+    if tensor is not None:
+        choices.append(_Choice("tensor", tensor, lambda c: pick.pick_tensor(read_model(c), tensor)))
+    if place is not None:
+        offset, size = _parse_range(place)
+        choices.append(_Choice("range", place, lambda c: pick.pick_range(c.size, offset, size)))
+    if len(choices) != 1:
+        raise click.UsageError("give exactly one of --segment, --delegate, --key, --tensor and --range")
+    return choices[0]
+
+
+def _parse_range(text: str) -> tuple[int, int]:
+    offset, colon, size = text.partition(":")
+    if not colon:
+        raise click.BadParameter(f"{text!r} is no range; write OFFSET:SIZE, for instance 0x1000:64K")
+    return common.parse_size(offset), common.parse_size(size)
+
+
+def _default_path(file: Path, choice: _Choice) -> Path:
+    stem = file.with_suffix("").name if file.suffix in (SUFFIX, ".pte", ".ptd", ".bpte") else file.name
+    return file.with_name(f"{stem}.{choice.label}.bin")
+
+
+def _open(file: str, jobs: int | None) -> Source:
+    """Return the content of a file: of the `.etz` if it is one, else the file itself."""
+    source = open_source(file)
+    return EtzFile(source, jobs=jobs) if is_etz(source) else source
+
+
+def _find(content: Source, choice: _Choice) -> Range:
+    try:
+        return choice.find(content)
+    except EtpackError as exc:
+        exc.path = exc.path or content.name
+        raise
+
+
+def _write(loader: DataLoader, place: Range, target: str, force: bool, jobs: int | None) -> str:
+    """Write the range and return its SHA-256 in hexadecimal."""
+    if target == common.STDOUT:
+        common.refuse_terminal()
+        out = _Hashing(common.StdoutOutput())
+        copy_range(loader, place.offset, place.size, out, jobs=jobs)
+    else:
+        with FileOutput(target, overwrite=force) as file:
+            out = _Hashing(file)
+            copy_range(loader, place.offset, place.size, out, jobs=jobs)
+    return out.sha256.hexdigest()
+
+
+class _Hashing:
+    """An output that hashes what it passes on."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.sha256.update(data)
+        self._output.write(data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        return self._output.read_at(offset, size)

@@ -1,0 +1,34 @@
+"""`etpack inspect`."""
+
+# ruff: noqa: A005  (a module of commands; each has the name of its command)
+
+from __future__ import annotations
+
+import click
+
+from etpack.cli import common
+from etpack.report import inspect_file
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--blocks", is_flag=True, help="List the blocks of an .etz, with the codec of each plane.")
+@click.option("--tensors", is_flag=True, help="List the tensors.")
+@click.option("--all", "everything", is_flag=True, help="Show all rows of long tables.")
+@common.json_option
+def inspect(files: tuple[str, ...], blocks: bool, tensors: bool, everything: bool, as_json: bool) -> None:
+    """Show what a .pte, .ptd, .bpte or .etz holds, how it is stored, and what of it comes back after loading.
+
+    Of an .etz, nothing but its index and the blocks of its program is read.
+    """
+    reports = (inspect_file(file, blocks=blocks, tensors=tensors) for file in files)
+    if as_json:
+        common.echo_json({"results": [report.to_json() for report in reports]})
+        return
+    from etpack.describe.terminal import make_console, print_report
+
+    console = make_console()
+    for number, report in enumerate(reports):
+        if number:
+            console.print()
+        print_report(report, console, everything=everything)

@@ -1,0 +1,83 @@
+"""`etpack verify`."""
+
+from __future__ import annotations
+
+import click
+
+from etpack.check import FileVerdict, verify_file, worst_exit_code
+from etpack.cli import common
+from etpack.describe.junit import to_junit
+from etpack.describe.verdict import describe_summary, describe_verdict
+from etpack.output import FileOutput
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--fast", is_flag=True, help="Check structure and stored checksums; decode nothing.")
+@click.option("--against", metavar="MODEL", help="A file, packed or plain, that the content must be equal to.")
+@click.option("--junit", metavar="PATH", help="Write a JUnit XML report, replacing an old one; - for stdout.")
+@common.jobs_option
+@common.quiet_option
+@common.json_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    fast: bool,
+    against: str | None,
+    junit: str | None,
+    jobs: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Check packed files (.etz) and models (.pte, .ptd, .bpte): every rule, every block, the SHA-256 of the whole.
+
+    All files are looked at, whatever is wrong with one. The exit code is 0 if all are good; 1 if any is bad; else 3 if
+    any is unsupported or over a limit; else 4: some could not be read.
+    """
+    _check_usage(files, fast, against, junit, as_json)
+    verdicts = []
+    for file in files:
+        verdict = verify_file(file, fast=fast, against=against, jobs=jobs)
+        verdicts.append(verdict)
+        if not as_json and junit != common.STDOUT:
+            _print(verdict, quiet)
+    if as_json:
+        common.echo_json(_to_json(verdicts))
+    elif not quiet and junit != common.STDOUT:
+        click.echo(describe_summary(verdicts))
+    if junit:
+        _write_junit(junit, to_junit(verdicts))
+    ctx.exit(worst_exit_code([verdict.exit_code for verdict in verdicts]))
+
+
+def _check_usage(files: tuple[str, ...], fast: bool, against: str | None, junit: str | None, as_json: bool) -> None:
+    if against and len(files) > 1:
+        raise click.UsageError("--against takes one FILE")
+    if against and fast:
+        raise click.UsageError("--against decodes the content, --fast does not: choose one")
+    if as_json and junit == common.STDOUT:
+        raise click.UsageError("--json and --junit - both go to stdout; name a file for --junit")
+
+
+def _print(verdict: FileVerdict, quiet: bool) -> None:
+    for line in describe_verdict(verdict):
+        if not verdict.ok or not quiet:
+            click.echo(line)
+
+
+def _write_junit(path: str, text: str) -> None:
+    if path == common.STDOUT:
+        click.echo(text, nl=False)
+        return
+    with FileOutput(path, overwrite=True) as out:
+        out.write(text.encode())
+
+
+def _to_json(verdicts: list[FileVerdict]) -> dict[str, object]:
+    good = sum(verdict.ok for verdict in verdicts)
+    return {
+        "results": [verdict.to_json() for verdict in verdicts],
+        "good_count": good,
+        "bad_count": len(verdicts) - good,
+    }

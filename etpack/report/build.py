@@ -1,0 +1,213 @@
+"""Looks into one file: what it holds, how it is stored, and what of it comes back after a load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from etpack.errors import EtpackError, PteError, UnsupportedError
+from etpack.layout import DEFAULT_BLOCK_SIZE
+from etpack.memory import Use, Verdict, find_uses, group_uses, load_backends
+from etpack.plan import Extent, cut_model
+from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_model
+from etpack.reader import EtzFile, is_etz
+from etpack.report.packed import describe_blocks, describe_storage
+from etpack.report.values import (
+    DelegateReport,
+    ExtentReport,
+    MemoryReport,
+    MethodReport,
+    ProgramReport,
+    Report,
+    RoleTotal,
+    StoredExtent,
+    Total,
+    VerdictTotal,
+)
+from etpack.sources import Source, SourceLike, open_source
+
+
+def inspect_file(source: SourceLike, *, blocks: bool = False, tensors: bool = False) -> Report:
+    """Return what a `.pte`, `.ptd`, `.bpte` or `.etz` holds.
+
+    Of an `.etz`, footer, index and manifest are read, and the blocks of its flatbuffer decoded; the report comes
+    without the program's part, and says why, if that cannot be decoded here.
+
+    Args:
+        source: A path, a buffer, a seekable binary file object or a `Source`.
+        blocks: List the blocks of an `.etz`, which reads a few bytes of each.
+        tensors: List the tensors.
+
+    Raises:
+        FormatError: The `.etz` is damaged.
+        UnsupportedError: The `.etz` needs a newer etpack.
+        PteError: The file is no model.
+        OSError: It cannot be read.
+    """
+    opened = open_source(source)
+    try:
+        report = _packed(opened, blocks=blocks) if is_etz(opened) else _plain(opened)
+    except EtpackError as exc:
+        exc.path = exc.path or opened.name
+        raise
+    finally:
+        if opened is not source:
+            opened.close()
+    return report if tensors else replace(report, tensors=None)
+
+
+def _plain(source: Source) -> Report:
+    model = read_model(source)
+    cut = cut_model(model, DEFAULT_BLOCK_SIZE)
+    return _report(source.name, model.kind, cut.extents, model)
+
+
+def _packed(source: Source, *, blocks: bool) -> Report:
+    file = EtzFile(source)
+    model, missing = _model(file)
+    packing, stored = describe_storage(file)
+    extents = [
+        replace(noted, range=Range(entry.content_offset, entry.content_size))
+        for noted, entry in zip(file.manifest.extents, file.extents, strict=True)
+    ]
+    report = _report(file.name, file.manifest.kind, extents, model, stored)
+    listed = tuple(describe_blocks(file, source)) if blocks else None
+    return replace(
+        report, content_size=file.size, gaps=_gaps(extents, file.size), packing=packing, missing=missing, blocks=listed
+    )
+
+
+def _model(file: EtzFile) -> tuple[ModelFile | None, str | None]:
+    """Return the packed model, or why there is none to be had."""
+    if file.manifest.kind is FileKind.OPAQUE:
+        return None, "the content was packed without looking into it (--opaque)"
+    try:
+        return file.model, None
+    except (PteError, UnsupportedError) as exc:
+        return None, f"the program cannot be read: {exc}"
+
+
+def _report(
+    name: str,
+    kind: FileKind,
+    extents: Sequence[Extent],
+    model: ModelFile | None,
+    stored: Sequence[StoredExtent] | None = None,
+) -> Report:
+    memory = _memory(find_uses(model)) if model else None
+    size = model.size if model else 0
+    described = _extents(extents, model, stored)
+    return Report(
+        file=name,
+        kind=kind,
+        content_size=size,
+        packing=None,
+        extents=described,
+        gaps=_gaps(extents, size),
+        roles=_roles(described),
+        missing=None,
+        program=_program(model) if model else None,
+        methods=_methods(model.methods, memory) if model and memory else None,
+        memory=memory,
+        tensors=model.tensors if model else None,
+        blocks=None,
+    )
+
+
+def _extents(
+    extents: Sequence[Extent], model: ModelFile | None, stored: Sequence[StoredExtent] | None
+) -> tuple[ExtentReport, ...]:
+    tensors: dict[int, Tensor] = {}
+    for tensor in model.tensors if model else ():
+        if tensor.data and tensor.data.size:
+            tensors.setdefault(tensor.data.offset, tensor)
+    return tuple(
+        ExtentReport(
+            number=number,
+            offset=extent.range.offset,
+            size=extent.range.size,
+            role=extent.role,
+            segments=extent.segments,
+            delegate_ids=extent.delegate_ids,
+            keys=extent.keys,
+            methods=extent.methods,
+            tensor=_tensor(extent.range, tensors),
+            stored=stored[number] if stored else None,
+        )
+        for number, extent in enumerate(extents)
+    )
+
+
+def _tensor(extent: Range, tensors: dict[int, Tensor]) -> Tensor | None:
+    """Return the tensor that an extent is: they start together, and what follows it is alignment at most."""
+    tensor = tensors.get(extent.offset)
+    return tensor if tensor and tensor.data and 0 <= extent.size - tensor.data.size < 64 else None
+
+
+def _gaps(extents: Sequence[Extent], size: int) -> Total:
+    count = position = 0
+    for extent in extents:
+        count += extent.range.offset > position
+        position = extent.range.end
+    count += size > position
+    return Total(count, size - sum(extent.range.size for extent in extents))
+
+
+def _roles(extents: Sequence[ExtentReport]) -> tuple[RoleTotal, ...]:
+    totals = []
+    for role in Role:
+        members = [extent for extent in extents if extent.role is role]
+        if members:
+            stored = [extent.stored.stored_size for extent in members if extent.stored]
+            size = sum(extent.size for extent in members)
+            totals.append(RoleTotal(role, len(members), size, sum(stored) if stored else None))
+    return tuple(totals)
+
+
+def _program(model: ModelFile) -> ProgramReport:
+    return ProgramReport(
+        offset=model.program.offset,
+        size=model.program.size,
+        header_length=model.header_length,
+        segment_base=model.segment_base,
+        segment_data_size=model.segment_data_size,
+        segment_count=len(model.segments),
+        named_data_count=len(model.named_data),
+    )
+
+
+def _methods(methods: Sequence[Method], memory: MemoryReport) -> tuple[MethodReport, ...]:
+    frees = {method.name: 0 for method in methods}
+    for group in memory.groups:
+        if group.method_frees:
+            for name in group.methods:
+                frees[name] += group.method_frees
+    return tuple(_method(method, frees[method.name]) for method in methods)
+
+
+def _method(method: Method, frees_at_most: int) -> MethodReport:
+    by_id: dict[str, DelegateReport] = {}
+    for delegate in method.delegates:
+        old = by_id.get(delegate.id, DelegateReport(delegate.id, 0, 0, 0))
+        inline = old.inline_count + (delegate.segment is None)
+        by_id[delegate.id] = DelegateReport(delegate.id, old.count + 1, inline, old.size + delegate.blob.size)
+    return MethodReport(
+        name=method.name,
+        input_count=method.input_count,
+        output_count=method.output_count,
+        operator_count=method.operator_count,
+        value_count=method.value_count,
+        planned_buffers=method.planned_buffers,
+        delegates=tuple(by_id.values()),
+        frees_at_most=frees_at_most,
+    )
+
+
+def _memory(uses: tuple[Use, ...]) -> MemoryReport:
+    totals = []
+    counted = [use for use in uses if not use.inside_program]
+    for verdict in Verdict:
+        members = [use for use in counted if use.fate.verdict is verdict]
+        if members:
+            totals.append(VerdictTotal(verdict, len(members), sum(use.size for use in members)))
+    return MemoryReport(load_backends().versions, tuple(totals), group_uses(uses))
