@@ -72,8 +72,7 @@ class _Zstd:
     name = "zstd"
 
     _MAGIC = b"\x28\xb5\x2f\xfd"
-    # zstd picks its tables by these classes of source size.
-    _SIZE_CLASSES = (16 << 10, 128 << 10, 256 << 10, 4 << 20)
+    _MIN_WINDOW_LOG = 10
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -83,25 +82,26 @@ class _Zstd:
 
     def encode_at_level(self, data: BytesLike, level: int) -> bytes:
         """Return a frame made at zstd's `level`, or with match finding all but off for level 0."""
-        size_class = next((c for c in self._SIZE_CLASSES if len(data) <= c), len(data))
+        window_log = max(self._MIN_WINDOW_LOG, (len(data) - 1).bit_length())
         compressors: dict[tuple[int, int], Any] = self._local.__dict__.setdefault("compressors", {})
-        compressor = compressors.get((level, size_class))
+        compressor = compressors.get((level, window_log))
         if compressor is None:
-            compressor = compressors[level, size_class] = self._compressor(level, size_class)
+            compressor = compressors[level, window_log] = self._compressor(level, window_log)
         stream: bytes = compressor.compress(data)
         return stream
 
     @staticmethod
-    def _compressor(level: int, size_class: int) -> Any:
+    def _compressor(level: int, window_log: int) -> Any:
+        """Make a compressor for data of up to 2 ** window_log bytes: a window that large makes one segment of it."""
         import zstandard
 
-        # A window as large as the data makes the frame a single segment, at every level.
-        window = {"window_log": max(10, (size_class - 1).bit_length())}
+        options = {"window_log": window_log}
         if level == 0:
-            entropy = {"strategy": zstandard.STRATEGY_FAST, "min_match": 7, "hash_log": 6, "target_length": 0}
-            parameters = zstandard.ZstdCompressionParameters.from_level(1, source_size=size_class, **window, **entropy)
+            options |= {"compression_level": 1, "strategy": zstandard.STRATEGY_FAST}
+            options |= {"min_match": 7, "hash_log": 6, "target_length": 0}
+            parameters = zstandard.ZstdCompressionParameters(**options)
         else:
-            parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=size_class, **window)
+            parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=1 << window_log, **options)
         return zstandard.ZstdCompressor(compression_params=parameters)
 
     def decode(self, stream: BytesLike, size: int) -> bytes:

@@ -20,9 +20,13 @@ from etpack.probe import Probe
 
 _BIT = Probe.ONE_BIT
 # A plane with more bits per byte than this is stored raw untried: no codec here would gain on it.
-_NOISE = _BIT * 790 // 100
+_NOISE = _BIT * 785 // 100
 # Bit transposition and LZ4 gain nothing above this.
 _BITPLANES_NOISE = _BIT * 750 // 100
+# Below this a plane shrinks for sure, by a few percent at least.
+_CLEARLY_CODED = _BIT * 750 // 100
+# Bytes of so few bits may come in patterns that a match finder sees; denser ones are numbers without repeats.
+_MAY_REPEAT = _BIT * 675 // 100
 # A filter must promise this many bits per byte less than a narrower one, since a small sample flatters wide elements.
 _MARGINS = (
     (FilterId.PLANES_2, _BIT * 12 // 100),
@@ -108,7 +112,7 @@ class Encoder:
         if kind is FilterId.NONE:
             return best
         others = []
-        if sum(entropy <= _NOISE for entropy in probe.planes(kind)) > 1:
+        if sum(entropy <= _CLEARLY_CODED for entropy in probe.planes(kind)) > 1:
             # Rotation moves the sign to another plane that shrinks; the sample cannot tell which one bears it better.
             others.append(FilterId(kind - 1 if kind.rotated else kind + 1))
         if self._suspicious(len(best.stored), probe.planes(kind), len(block)):
@@ -138,7 +142,7 @@ class Encoder:
     def _suspicious(stored_size: int, planes: list[int], size: int) -> bool:
         """Whether the result is far from what the entropies promised, or so small that repeats are likely."""
         promised = size * sum(planes) // (8 * _BIT * len(planes))
-        return stored_size * 40 > promised * 41 or stored_size * 5 < size * 3
+        return stored_size * 25 > promised * 26 or stored_size * 5 < size * 3
 
     def _try(self, block: Bytes, kind: FilterId, probe: Probe, effort: Effort) -> _Candidate:
         assert self._plane_coder is not None
@@ -167,7 +171,7 @@ class Encoder:
         found = [ZSTD.encode_at_level(data.data, 0)]
         if effort is Effort.MAX:
             found.append(ZSTD.encode_at_level(data.data, 19))
-        if effort is Effort.DEFAULT and (whole or entropy < _RUNS):
+        if effort is Effort.DEFAULT and (entropy < _RUNS or (whole and not _MAY_REPEAT < entropy <= _NOISE)):
             found.append(ZSTD.encode_at_level(data.data, 3))
             if whole and _is_structured(min(map(len, found)), len(data)):
                 found.append(ZSTD.encode_at_level(data.data, 17))

@@ -80,15 +80,21 @@ class Probe:
         by_2 = by_4[:2] + by_4[2:]
         by_1 = by_2[:1] + by_2[1:]
         entropies = _entropies(np.concatenate([by_1, by_2, by_4, by_8]))
-        self._unrotated = {1: entropies[:1], 2: entropies[1:3], 4: entropies[3:7], 8: entropies[7:]}
+        self._planes = {
+            FilterId.NONE: entropies[:1],
+            FilterId.PLANES_2: entropies[1:3],
+            FilterId.PLANES_4: entropies[3:7],
+            FilterId.PLANES_8: entropies[7:],
+        }
 
     def planes(self, kind: FilterId) -> list[int]:
         """Return the entropy of each plane that the filter would give."""
-        if not kind.rotated:
-            return self._unrotated[kind.width]
-        elements = self._data.view(f"<u{kind.width}")
-        rotated = (elements << 1) | (elements >> (8 * kind.width - 1))
-        return _entropies(_histograms(rotated.view(np.uint8), kind.width))
+        known = self._planes.get(kind)
+        if known is None:
+            elements = self._data.view(f"<u{kind.width}")
+            rotated = (elements << 1) | (elements >> (8 * kind.width - 1))
+            known = self._planes[kind] = _entropies(_histograms(rotated.view(np.uint8), kind.width))
+        return known
 
     def mean(self, kind: FilterId) -> int:
         """Return the mean entropy of a byte under the filter."""
