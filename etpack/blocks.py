@@ -47,7 +47,8 @@ def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
         kind = FilterId(entry.filter)
     except ValueError:
         raise UnsupportedError(
-            f"block {number} uses filter {entry.filter}, which is not known here [block-filter]",
+            f"block {number} uses filter {entry.filter}, which is not known here",
+            rule="block-filter",
             hint="use a newer etpack",
         ) from None
     if (entry.codec == CodecId.DIRECTORY) != (kind is not FilterId.NONE):
@@ -55,6 +56,8 @@ def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
     if entry.codec == CodecId.RAW:
         good = entry.stored_size == size
     elif entry.codec == CodecId.CONSTANT:
+        if entry.crc:
+            raise CorruptError(f"block {number} has a checksum, but no stored bytes", rule="constant-crc")
         good = entry.stored_size == 0 and entry.stored_offset <= 255
     else:
         good = 0 < entry.stored_size < size

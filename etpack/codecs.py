@@ -241,11 +241,12 @@ def by_id(codec_id: int) -> Codec:
         codec = _by_id.get(codec_id)
         if codec is None:
             raise CodecMissingError(
-                f"nothing installed here provides the private codec {codec_id} [codec-known]",
+                f"nothing installed here provides the private codec {codec_id}",
+                rule="codec-known",
                 hint="install its vendor's etpack plugin",
             )
     if codec is None:
-        raise UnsupportedError(f"codec {codec_id} is not known here [codec-known]", hint="use a newer etpack")
+        raise UnsupportedError(f"codec {codec_id} is not known here", rule="codec-known", hint="use a newer etpack")
     return codec
 
 

@@ -56,10 +56,18 @@ class CorruptError(FormatError):
 
 
 class UnsupportedError(EtpackError):
-    """The file is well formed and needs a newer etpack: an unknown version, feature, codec or filter."""
+    """The file is well formed and needs a newer etpack: an unknown version, feature, codec or filter.
+
+    Attributes:
+        rule: The rule's id in `schemas/etz-v1.md`, or None where no file is at fault.
+    """
 
     slug = "unsupported"
     exit_code = 3
+
+    def __init__(self, message: str, *, rule: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"{message} [{rule}]" if rule else message, hint=hint)
+        self.rule = rule
 
 
 class CodecMissingError(UnsupportedError, ImportError):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from etpack.errors import EtpackError
 from etpack.limits import Limits
-from etpack.output import FileOutput
+from etpack.output import FileOutput, Progress
 from etpack.pte import FileKind
 from etpack.reader import EtzFile
 from etpack.sources import SourceLike, open_source
 from etpack.unpack import unpack
-from etpack.writer import Options, PackResult, Progress, pack
+from etpack.writer import Options, PackResult, pack
 
 SUFFIX = ".etz"
 _KIND_SUFFIXES = {FileKind.PTE: ".pte", FileKind.PTD: ".ptd", FileKind.BPTE: ".bpte", FileKind.OPAQUE: ""}

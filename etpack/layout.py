@@ -149,7 +149,8 @@ def check_header(data: bytes) -> None:
 def _check_version(version: int) -> None:
     if version != FORMAT_VERSION:
         raise UnsupportedError(
-            f"the file has format version {version}; this etpack reads version {FORMAT_VERSION} [version]",
+            f"the file has format version {version}; this etpack reads version {FORMAT_VERSION}",
+            rule="version",
             hint="use a newer etpack",
         )
 
@@ -230,7 +231,8 @@ class Footer:
         _check_version(version)
         if incompat:
             raise UnsupportedError(
-                f"the file needs feature bits {incompat:#x}, which this etpack does not know [footer-incompat]",
+                f"the file needs feature bits {incompat:#x}, which this etpack does not know",
+                rule="footer-incompat",
                 hint="use a newer etpack",
             )
         used = tuple(codecs.rstrip(b"\0"))
@@ -296,7 +298,8 @@ def parse_section_table(data: bytes, footer: Footer, where: int) -> tuple[Sectio
             raise CorruptError(f"flags {flags:#x} of a section", rule="section-flags", where=where + position + 2)
         if section.required and kind not in SectionType.__members__.values():
             raise UnsupportedError(
-                f"section type {kind} must be understood and is not known here [section-required]",
+                f"section type {kind} must be understood and is not known here",
+                rule="section-required",
                 hint="use a newer etpack",
             )
         sections.append(section)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from etpack.reader import EtzFile, available_processors, is_etz
-from etpack.sources import Source, SourceLike, check_range, open_source
+from etpack.sources import SourceLike, check_range, open_source
 
 DEFAULT_CHUNK_SIZE = 1 << 20
 
@@ -84,8 +84,15 @@ class DataLoader:
     """
 
     def __init__(self, source: SourceLike) -> None:
-        opened = open_source(source)
-        self._content: Source = EtzFile(opened) if not isinstance(opened, EtzFile) and is_etz(opened) else opened
+        self._source = open_source(source)
+        self._owns_source = self._source is not source
+        self._content = self._source
+        if not isinstance(self._source, EtzFile) and is_etz(self._source):
+            try:
+                self._content = EtzFile(self._source)
+            except BaseException:
+                self.close()
+                raise
         self.name = self._content.name
 
     @property
@@ -120,7 +127,7 @@ class DataLoader:
         self._content.read_into(offset, view[:size])
 
     def iter_chunks(
-        self, offset: int = 0, size: int | None = None, chunk_size: int = DEFAULT_CHUNK_SIZE, jobs: int | None = None
+        self, offset: int = 0, size: int | None = None, chunk_size: int | None = None, jobs: int | None = None
     ) -> Iterator[memoryview]:
         """Yield the content of a range in order, in chunks of at most `chunk_size` bytes.
 
@@ -130,7 +137,7 @@ class DataLoader:
         Args:
             offset: Content offset in bytes of the first chunk.
             size: Bytes in all; up to the end of the content by default.
-            chunk_size: Bytes, at least 1.
+            chunk_size: Bytes, at least 1; by default 1 MiB, or a block if that is more.
             jobs: Threads that read ahead; all processors by default.
 
         Raises:
@@ -141,6 +148,9 @@ class DataLoader:
         if size is None:
             size = max(0, self.size - offset)
         check_range(self._content, offset, size)
+        if chunk_size is None:
+            block_size = self._content.block_size if isinstance(self._content, EtzFile) else 0
+            chunk_size = max(DEFAULT_CHUNK_SIZE, block_size)
         if chunk_size < 1:
             raise ValueError(f"chunks of {chunk_size} bytes")
         return self._chunks(offset, offset + size, chunk_size, jobs or available_processors())
@@ -167,8 +177,11 @@ class DataLoader:
                     future.cancel()
 
     def close(self) -> None:
-        """Close the file; buffers that were loaded stay good."""
-        self._content.close()
+        """Close what was opened here; buffers that were loaded stay good."""
+        if self._content is not self._source:
+            self._content.close()
+        if self._owns_source:
+            self._source.close()
 
     def __enter__(self) -> DataLoader:
         return self

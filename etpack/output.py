@@ -6,13 +6,16 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from etpack.errors import EtpackError
 
 TEMPORARY_SUFFIX = ".etpack-tmp"
+
+# Called with the bytes of content done and their total.
+Progress: TypeAlias = "Callable[[int, int], None]"
 
 
 class OutputExistsError(EtpackError):

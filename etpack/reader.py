@@ -69,6 +69,7 @@ class EtzFile:
             OSError: It cannot be read.
         """
         self._source = open_source(source)
+        self._owns_source = self._source is not source
         self.name = self._source.name
         self.jobs = jobs or available_processors()
         self._lock = threading.Lock()
@@ -76,12 +77,10 @@ class EtzFile:
         self._pool: ThreadPoolExecutor | None = None
         try:
             self._open(limits or Limits())
-        except EtpackError as exc:
-            exc.path = exc.path or self.name
-            self._source.close()
-            raise
-        except BaseException:
-            self._source.close()
+        except BaseException as exc:
+            if isinstance(exc, EtpackError):
+                exc.path = exc.path or self.name
+            self.close()
             raise
 
     def _open(self, limits: Limits) -> None:
@@ -167,6 +166,10 @@ class EtzFile:
             PteError: The content is no model (it was packed with `--opaque`).
         """
         return read_model(self)
+
+    def entries(self) -> Iterator[IndexEntry]:
+        """Yield all index entries in order; faster than asking for one after the other."""
+        return layout.unpack_index(self._index)
 
     def entry(self, number: int) -> IndexEntry:
         """Return the index entry of block `number`."""
@@ -361,7 +364,8 @@ class EtzFile:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-        self._source.close()
+        if self._owns_source:
+            self._source.close()
 
     def __enter__(self) -> EtzFile:
         return self

@@ -6,9 +6,8 @@ import hashlib
 
 from etpack.errors import CorruptError
 from etpack.loader import DataLoader
-from etpack.output import Output
+from etpack.output import Output, Progress
 from etpack.reader import EtzFile
-from etpack.writer import Progress
 
 
 def unpack(file: EtzFile, output: Output, *, jobs: int | None = None, progress: Progress | None = None) -> str:

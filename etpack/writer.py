@@ -18,13 +18,11 @@ from etpack.errors import EtpackError, PteError, SourceError
 from etpack.filters import Bytes
 from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.manifest import Manifest, PackOptions
-from etpack.output import Output
+from etpack.output import Output, Progress
 from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
 from etpack.pte import FileKind, Range, read_model
 from etpack.reader import available_processors, is_etz
 from etpack.sources import FileSource, Source, SourceLike, open_source
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,8 @@ class EtzSpec:
     trailing: bytes = b""
     # Replaces bytes at stored offsets of the finished file; no checksum follows.
     patches: Mapping[int, bytes] = field(default_factory=dict)
+    # Cuts the finished file to so many bytes.
+    keep: int | None = None
 
     @property
     def blocks(self) -> list[BlockSpec]:
@@ -261,7 +263,7 @@ class _Builder:
         self.data += spec.after_sections + table + self._footer(table) + spec.trailing
         for offset, new in spec.patches.items():
             self.data[offset : offset + len(new)] = new
-        return bytes(self.data)
+        return bytes(self.data[: spec.keep])
 
     def _store_blocks(self) -> list[int]:
         """Append what the blocks store; return the stored offset of each, or a constant block's value."""

@@ -86,9 +86,6 @@ def _check_entry(file: EtzFile, block: Block, parts: Parts, findings: Findings) 
         blocks.check_entry(block.entry, block.range.size, block.number)
     except EtpackError as exc:
         findings.add_error(exc, block_place(file, parts, block.number, block.range))
-    if block.entry.stored_size == 0 and block.entry.crc:
-        message = f"block {block.number} has a checksum, but no stored bytes"
-        findings.add(corrupt("constant-crc", message, block_place(file, parts, block.number, block.range)))
 
 
 def _check_cover(file: EtzFile, source: Source, rows: NDArray[np.int64], findings: Findings) -> None:

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from etpack.output import FileOutput, Output
-from etpack.writer import Progress
+from etpack.output import FileOutput, Output, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +53,7 @@ def json_option(command: F) -> F:
 
 def echo_json(value: object, *, err: bool = False) -> None:
     """Print a value as JSON on stdout, or on stderr where stdout has the data."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False), err=err)
+    click.echo(json.dumps(value, indent=2), err=err)
 
 
 @contextlib.contextmanager
