@@ -103,7 +103,7 @@ class _ExtentRows:
         stored = extent.stored
         if stored is None:
             return []
-        labels = [coding(encoding.filter, encoding.codec) for encoding in stored.encodings]
+        labels = [coding(e.filter, e.codec, e.plane_codecs) for e in stored.encodings]
         if any(label.startswith("planes") for label in labels):
             self.notes[
                 "planesN: byte k of every N-byte element is coded by itself; r: each is rotated by a bit first"

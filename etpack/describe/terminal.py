@@ -82,9 +82,7 @@ def _packing_lines(packing: Packing) -> list[tuple[str, str]]:
     chosen = f"codec {safe(options.codec)}, effort {safe(options.effort)}, filters {'on' if options.filters else 'off'}"
     padding = f", {human(packing.padding_size)} of padding" if packing.padding_size else ""
     share = packing.overhead / packing.stored_size
-    encodings = [
-        f"{coding(encoding.filter, encoding.codec)} ({encoding.block_count:,})" for encoding in packing.encodings
-    ]
+    encodings = [f"{coding(e.filter, e.codec, e.plane_codecs)} ({e.block_count:,})" for e in packing.encodings]
     codecs = " and ".join(packing.codecs)
     return [
         ("stored", f"{both(packing.stored_size)}, ratio {ratio(packing.ratio)}, {saved:.1%} saved"),

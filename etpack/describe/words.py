@@ -45,8 +45,13 @@ def listed(names: Sequence[str], most: int = 3, width: int = 40) -> str:
     return ", ".join(shown) + (f" +{len(names) - most:,}" if len(names) > most else "")
 
 
-def coding(filter_name: str, codec: str) -> str:
-    """Return how a block is stored, in short: its codec, or planes4r for four planes of rotated elements."""
+def coding(filter_name: str, codec: str, plane_codecs: Sequence[str] = ()) -> str:
+    """Return how a block is stored, in short: its codec, or "planes4r zstd" for four planes of rotated elements.
+
+    Of the planes' codecs, raw and constant are left out unless there is no other.
+    """
     if filter_name == "none":
         return codec
-    return filter_name.replace("planes-", "planes").replace("-rotated", "r")
+    decoders = [name for name in plane_codecs if name not in ("raw", "constant")] or list(plane_codecs[:1])
+    planes = filter_name.replace("planes-", "planes").replace("-rotated", "r")
+    return " ".join([planes, "+".join(decoders)]).strip()

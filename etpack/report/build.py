@@ -65,7 +65,7 @@ def _plain(source: Source) -> Report:
 def _packed(source: Source, *, blocks: bool) -> Report:
     file = EtzFile(source)
     model, missing = _model(file)
-    packing, stored = describe_storage(file)
+    packing, stored = describe_storage(file, source)
     extents = [
         replace(noted, range=Range(entry.content_offset, entry.content_size))
         for noted, entry in zip(file.manifest.extents, file.extents, strict=True)

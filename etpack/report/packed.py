@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from etpack import layout
-from etpack.layout import CodecId, FilterId, IndexEntry, SectionType
+from etpack.layout import CodecId, FilterId, IndexEntry, PlaneEntry, SectionType
 from etpack.reader import EtzFile
 from etpack.report.values import BlockReport, Encoding, Packing, PlaneReport, SectionReport, StoredExtent
 from etpack.sources import Source
+
+# Bytes of the directory of a block of several planes, by filter.
+_DIRECTORY_SIZES = {int(kind): 4 * kind.width for kind in FilterId if kind is not FilterId.NONE}
 
 
 def filter_name(number: int) -> str:
@@ -33,46 +37,68 @@ def codec_name(number: int) -> str:
 
 
 @dataclass
-class _Tally:
-    """Blocks and stored bytes by filter and codec."""
+class _Count:
+    """Blocks of one filter and codec, their stored bytes, and the codecs of their planes."""
 
-    counts: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    blocks: int = 0
+    stored_size: int = 0
+    plane_codecs: set[int] = field(default_factory=set)
 
-    def add(self, filter_and_codec: tuple[int, int], blocks: int, stored_size: int) -> None:
-        old_blocks, old_size = self.counts.get(filter_and_codec, (0, 0))
-        self.counts[filter_and_codec] = old_blocks + blocks, old_size + stored_size
+
+class _Tally(dict[tuple[int, int], _Count]):
+    """Counts by filter and codec."""
+
+    def add(self, key: tuple[int, int], blocks: int, stored_size: int, plane_codecs: set[int]) -> None:
+        count = self.setdefault(key, _Count())
+        count.blocks += blocks
+        count.stored_size += stored_size
+        count.plane_codecs |= plane_codecs
 
     def encodings(self) -> tuple[Encoding, ...]:
         """Return them, the most frequent first."""
-        ordered = sorted(self.counts.items(), key=lambda item: (-item[1][0], item[0]))
-        return tuple(Encoding(filter_name(f), codec_name(c), *counted) for (f, c), counted in ordered)
+        ordered = sorted(self.items(), key=lambda item: (-item[1].blocks, item[0]))
+        return tuple(
+            Encoding(
+                filter_name(kind),
+                codec_name(codec),
+                tuple(map(codec_name, sorted(count.plane_codecs))),
+                count.blocks,
+                count.stored_size,
+            )
+            for (kind, codec), count in ordered
+        )
 
 
-def describe_storage(file: EtzFile) -> tuple[Packing, tuple[StoredExtent, ...]]:
-    """Return how the file and each extent are stored; goes through the index once, and reads nothing."""
+def describe_storage(file: EtzFile, source: Source) -> tuple[Packing, tuple[StoredExtent, ...]]:
+    """Return how the file and each extent are stored.
+
+    Goes through the index once, and reads from `source`, the `.etz`, one directory for each filter in each extent.
+    """
     seen: set[int] = set()
     whole = _Tally()
     extents = []
-    for entry in file.extents:
-        block_count = -(-entry.content_size // file.block_size)
+    entries = file.entries()
+    for extent in file.extents:
+        block_count = -(-extent.content_size // file.block_size)
         tally = _Tally()
         stored_size = shared_count = 0
-        for number in range(entry.first_block, entry.first_block + block_count):
-            block = file.entry(number)
-            size = block.stored_size
-            if size and block.stored_offset in seen:
+        for entry in islice(entries, block_count):
+            size = entry.stored_size
+            if size and entry.stored_offset in seen:
                 shared_count += 1
                 size = 0
             elif size:
-                seen.add(block.stored_offset)
+                seen.add(entry.stored_offset)
             stored_size += size
-            tally.add((block.filter, block.codec), 1, size)
-        for key, counted in tally.counts.items():
-            whole.add(key, *counted)
+            key = entry.filter, entry.codec
+            # One directory stands for all of its kind in the extent: reading each would touch every page of the file.
+            planes = () if key in tally else _directory(entry, source)
+            tally.add(key, 1, size, {plane.codec for plane in planes})
+        for key, count in tally.items():
+            whole.add(key, count.blocks, count.stored_size, count.plane_codecs)
+        encodings = tally.encodings()
         extents.append(
-            StoredExtent(
-                entry.content_size, stored_size, entry.first_block, block_count, shared_count, tally.encodings()
-            )
+            StoredExtent(extent.content_size, stored_size, extent.first_block, block_count, shared_count, encodings)
         )
     return _packing(file, extents, whole), tuple(extents)
 
@@ -131,18 +157,16 @@ def describe_blocks(file: EtzFile, source: Source) -> Iterator[BlockReport]:
                 stored_size=entry.stored_size,
                 filter=filter_name(entry.filter),
                 codec=codec_name(entry.codec),
-                planes=_planes(entry, source),
+                planes=tuple(
+                    PlaneReport(codec_name(plane.codec), plane.stream_size) for plane in _directory(entry, source)
+                ),
                 shared=shared,
             )
 
 
-def _planes(entry: IndexEntry, source: Source) -> tuple[PlaneReport, ...]:
+def _directory(entry: IndexEntry, source: Source) -> tuple[PlaneEntry, ...]:
     """Return what a block's directory says; nothing if it has none, or lies where no block can."""
-    try:
-        size = 4 * FilterId(entry.filter).width
-    except ValueError:
+    size = _DIRECTORY_SIZES.get(entry.filter, 0) if entry.codec == CodecId.DIRECTORY else 0
+    if size == 0 or entry.stored_size < size or entry.stored_offset + size > source.size:
         return ()
-    if entry.codec != CodecId.DIRECTORY or entry.stored_size < size or entry.stored_offset + size > source.size:
-        return ()
-    directory = layout.unpack_directory(source.read_at(entry.stored_offset, size), size // 4)
-    return tuple(PlaneReport(codec_name(plane.codec), plane.stream_size) for plane in directory)
+    return layout.unpack_directory(source.read_at(entry.stored_offset, size), size // 4)

@@ -18,12 +18,14 @@ def _ratio(size: int, stored_size: int) -> float | None:
 
 @dataclass(frozen=True)
 class Encoding:
-    """One way in which blocks are stored, by what the index alone says, and how many are."""
+    """One way in which blocks are stored, and how many are."""
 
     # "none", or "planes-2" to "planes-8-rotated".
     filter: str
     # "raw", "constant", "zstd", ...; "per-plane" where each plane has a codec of its own.
     codec: str
+    # Codecs of the planes of the first such block of each extent; empty unless `codec` is "per-plane".
+    plane_codecs: tuple[str, ...]
     block_count: int
     stored_size: int
 
