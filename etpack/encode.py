@@ -6,8 +6,11 @@ what the probe promised. Measurements behind the thresholds are in `schemas/DESI
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from google_crc32c import value as crc32c
 
@@ -16,9 +19,9 @@ from etpack.blocks import Stream
 from etpack.codecs import LZ4, LZ4_BITPLANES, ZSTD, Effort
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry, needs_decoder
-from etpack.probe import Probe
+from etpack.probe import Probes
 
-_BIT = Probe.ONE_BIT
+_BIT = Probes.ONE_BIT
 # A plane with more bits per byte than this is stored raw untried: no codec here would gain on it.
 _NOISE = _BIT * 785 // 100
 # Bit transposition and LZ4 gain nothing above this.
@@ -27,12 +30,6 @@ _BITPLANES_NOISE = _BIT * 750 // 100
 _CLEARLY_CODED = _BIT * 750 // 100
 # Bytes of so few bits may come in patterns that a match finder sees; denser ones are numbers without repeats.
 _MAY_REPEAT = _BIT * 675 // 100
-# A filter must promise this many bits per byte less than a narrower one, since a small sample flatters wide elements.
-_MARGINS = (
-    (FilterId.PLANES_2, _BIT * 12 // 100),
-    (FilterId.PLANES_4, _BIT * 12 // 100),
-    (FilterId.PLANES_8, _BIT * 30 // 100),
-)
 # A plane of so few bits per byte often has runs, which a match finder sees and an entropy coder does not.
 _RUNS = 2 * _BIT
 
@@ -49,11 +46,17 @@ class EncodedBlock:
     codecs: frozenset[int]
 
 
-@dataclass(frozen=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     kind: FilterId
-    streams: list[Stream]
+    codecs: tuple[int, ...]
     stored: bytes | memoryview
+
+
+class _Try(NamedTuple):
+    """A filter to be tried on the block of this number."""
+
+    number: int
+    kind: FilterId
 
 
 class Encoder:
@@ -86,82 +89,98 @@ class Encoder:
 
     def encode(self, block: Bytes) -> EncodedBlock:
         """Return the smallest form found of `block`, uint8 of shape (n,), n >= 1."""
-        if (block == block[0]).all():
-            entry = IndexEntry(int(block[0]), 0, 0, FilterId.NONE, CodecId.CONSTANT)
-            return EncodedBlock(entry, b"", 0, frozenset())
-        best = self._best_candidate(block)
-        if best is None or len(best.stored) >= len(block):
-            best = _Candidate(FilterId.NONE, [Stream(CodecId.RAW, b"")], block.data)
-        stored = bytes(best.stored)
-        ids = [stream.codec for stream in best.streams]
-        codec = ids[0] if best.kind is FilterId.NONE else CodecId.DIRECTORY
-        entry = IndexEntry(0, len(stored), crc32c(stored), best.kind, codec)
-        decoders = frozenset(codec for codec in ids if needs_decoder(codec))
-        return EncodedBlock(entry, stored, blocks.scratch_size(best.kind, ids, len(block)), decoders)
+        return self.encode_many([block])[0]
 
-    def _best_candidate(self, block: Bytes) -> _Candidate | None:
+    def encode_many(self, contents: Sequence[Bytes]) -> list[EncodedBlock]:
+        """Return what `encode` gives of each block, faster; it is held in memory several times over meanwhile."""
+        made = [_constant(block) for block in contents]
+        varied = [number for number, found in enumerate(made) if found is None]
         if self._plane_coder is None:
-            return None
-        probe = Probe(block)
+            best = [_raw(contents[number]) for number in varied]
+        else:
+            best = self._best_candidates([contents[number] for number in varied])
+        for number, candidate in zip(varied, best, strict=True):
+            made[number] = _finished(candidate, contents[number])
+        return [block for block in made if block is not None]
+
+    def _best_candidates(self, contents: Sequence[Bytes]) -> list[_Candidate]:
+        """Return the smallest candidate for each block."""
+        numbers = range(len(contents))
+        probes = Probes(contents, thorough=self._effort is Effort.MAX)
         if not self._filters:
-            return self._try(block, FilterId.NONE, probe, self._effort)
+            return self._try(contents, probes, [_Try(number, FilterId.NONE) for number in numbers], self._effort)
         if self._effort is Effort.MAX:
-            return self._smallest_of_all(block, probe)
-        kind = self._promising(probe)
-        best = self._try(block, kind, probe, self._effort)
-        if kind is FilterId.NONE:
-            return best
+            return self._smallest_of_all(contents, probes)
+        best = self._try(contents, probes, [_Try(*pair) for pair in enumerate(probes.best)], self._effort)
         others = []
-        if sum(entropy <= _CLEARLY_CODED for entropy in probe.planes(kind)) > 1:
-            # Rotation moves the sign to another plane that shrinks; the sample cannot tell which one bears it better.
-            others.append(FilterId(kind - 1 if kind.rotated else kind + 1))
-        if self._suspicious(len(best.stored), probe.planes(kind), len(block)):
-            others.append(FilterId.NONE)
-        return min([best, *(self._try(block, other, probe, self._effort) for other in others)], key=_stored_size)
-
-    def _smallest_of_all(self, block: Bytes, probe: Probe) -> _Candidate:
-        kinds = [kind for kind in FilterId if len(block) >= kind.width]
-        quick = sorted((self._try(block, kind, probe, Effort.FAST) for kind in kinds), key=_stored_size)
-        finalists = {FilterId.NONE, *(candidate.kind for candidate in quick[:2])}
-        return min((self._try(block, kind, probe, Effort.MAX) for kind in sorted(finalists)), key=_stored_size)
-
-    @staticmethod
-    def _promising(probe: Probe) -> FilterId:
-        """Return the filter under which the sample has the lowest entropy, the narrower one when in doubt."""
-        best = FilterId.NONE
-        for kind, margin in _MARGINS:
-            if probe.mean(kind) + margin < probe.mean(best):
-                best = kind
-        if best is not FilterId.NONE:
-            rotated = FilterId(best + 1)
-            if probe.mean(rotated) < probe.mean(best):
-                best = rotated
+        for number, (kind, _, stored) in enumerate(best):
+            if kind is FilterId.NONE:
+                continue
+            planes = probes.planes(number, kind)
+            if sum([entropy <= _CLEARLY_CODED for entropy in planes]) > 1:
+                # Rotation moves the sign to another plane that shrinks; a sample cannot tell which bears it better.
+                others.append(_Try(number, _OTHER_ROTATION[kind]))
+            if _is_suspicious(len(stored), planes, len(contents[number])):
+                others.append(_Try(number, FilterId.NONE))
+        for (number, _), candidate in zip(others, self._try(contents, probes, others, self._effort), strict=True):
+            best[number] = min(best[number], candidate, key=_stored_size)
         return best
 
-    @staticmethod
-    def _suspicious(stored_size: int, planes: list[int], size: int) -> bool:
-        """Whether the result is far from what the entropies promised, or so small that repeats are likely."""
-        promised = size * sum(planes) // (8 * _BIT * len(planes))
-        return stored_size * 25 > promised * 26 or stored_size * 5 < size * 3
+    def _smallest_of_all(self, contents: Sequence[Bytes], probes: Probes) -> list[_Candidate]:
+        tries = [_Try(n, kind) for n, block in enumerate(contents) for kind in FilterId if len(block) >= kind.width]
+        quick: list[list[_Candidate]] = [[] for _ in contents]
+        for (number, _), candidate in zip(tries, self._try(contents, probes, tries, Effort.FAST), strict=True):
+            quick[number].append(candidate)
+        tries = []
+        for number, candidates in enumerate(quick):
+            kinds = {candidate.kind for candidate in sorted(candidates, key=_stored_size)[:2]}
+            tries += [_Try(number, kind) for kind in sorted({FilterId.NONE, *kinds})]
+        found: list[list[_Candidate]] = [[] for _ in contents]
+        for (number, _), candidate in zip(tries, self._try(contents, probes, tries, Effort.MAX), strict=True):
+            found[number].append(candidate)
+        return [min(candidates, key=_stored_size) for candidates in found]
 
-    def _try(self, block: Bytes, kind: FilterId, probe: Probe, effort: Effort) -> _Candidate:
+    def _try(
+        self, contents: Sequence[Bytes], probes: Probes, tries: Sequence[_Try], effort: Effort
+    ) -> list[_Candidate]:
+        """Return what each try gives, splitting all blocks of one filter at once."""
+        found: dict[_Try, _Candidate] = {}
+        by_kind: defaultdict[FilterId, list[_Try]] = defaultdict(list)
+        for one in tries:
+            by_kind[one.kind].append(one)
+        for kind, those in by_kind.items():
+            parts = [contents[number] for number, _ in those]
+            if kind is FilterId.NONE:
+                for one, block in zip(those, parts, strict=True):
+                    found[one] = self._code_whole(block, probes.planes(one.number, kind)[0], effort)
+                continue
+            for one, block, planes in zip(those, parts, filters.split_many(parts, *_SHAPES[kind]), strict=True):
+                found[one] = self._code_planes(block, kind, planes, probes.planes(one.number, kind), effort)
+        return [found[one] for one in tries]
+
+    def _code_whole(self, block: Bytes, entropy: int, effort: Effort) -> _Candidate:
         assert self._plane_coder is not None
-        entropies = probe.planes(kind)
-        if kind is FilterId.NONE:
-            worth = entropies[0] <= _NOISE or _has_repeats(block)
-            stream = self._plane_coder(block, effort, True, entropies[0]) if worth else _raw(block)
-            return _Candidate(kind, [stream], stream.data)
+        if entropy > _NOISE and not _has_repeats(block):
+            return _raw(block)
+        stream = self._plane_coder(block, effort, True, entropy)
+        return _Candidate(FilterId.NONE, (stream.codec,), stream.data)
+
+    def _code_planes(
+        self, block: Bytes, kind: FilterId, planes: list[Bytes], entropies: list[int], effort: Effort
+    ) -> _Candidate:
+        assert self._plane_coder is not None
         streams = []
-        for plane, entropy in zip(filters.split(block, kind.width, kind.rotated), entropies, strict=True):
-            if entropy < _RUNS and (plane == plane[0]).all():
+        for plane, entropy in zip(planes, entropies, strict=True):
+            if entropy > _NOISE:
+                streams.append(Stream(CodecId.RAW, plane.data))
+            elif entropy < _RUNS and _is_constant(plane):
                 streams.append(Stream(CodecId.CONSTANT, b"", int(plane[0])))
-            elif entropy > _NOISE:
-                streams.append(_raw(plane))
             else:
                 stream = self._plane_coder(plane, effort, False, entropy)
-                streams.append(stream if len(stream.data) < len(plane) else _raw(plane))
-        tail = block[len(block) // kind.width * kind.width :].tobytes()
-        return _Candidate(kind, streams, blocks.join_planes(streams, tail, self._alignment))
+                streams.append(stream if len(stream.data) < len(plane) else Stream(CodecId.RAW, plane.data))
+        tail = block[len(planes[0]) * len(planes) :].tobytes()
+        stored = blocks.join_planes(streams, tail, self._alignment)
+        return _Candidate(kind, tuple([stream.codec for stream in streams]), stored)
 
     # The coders below return the smallest stream for `data`, a whole block or one plane of it, whose
     # bytes have about `entropy` bits each.
@@ -190,8 +209,46 @@ class Encoder:
         return Stream(self._other.id, self._other.encode(data.data, effort))
 
 
-def _raw(plane: Bytes) -> Stream:
-    return Stream(CodecId.RAW, plane.data)
+# Width, and whether elements are rotated, by filter.
+_SHAPES = {kind: (kind.width, kind.rotated) for kind in FilterId}
+_OTHER_ROTATION = {kind: FilterId(kind - 1 if kind.rotated else kind + 1) for kind in FilterId if kind.width > 1}
+
+
+def _is_constant(data: Bytes) -> bool:
+    # The ends differ in nearly all data that varies.
+    return bool(data[0] == data[-1] and (data == data[0]).all())
+
+
+def _constant(block: Bytes) -> EncodedBlock | None:
+    if not _is_constant(block):
+        return None
+    entry = IndexEntry(int(block[0]), 0, 0, FilterId.NONE, CodecId.CONSTANT)
+    return EncodedBlock(entry, b"", 0, frozenset())
+
+
+def _raw(block: Bytes) -> _Candidate:
+    return _Candidate(FilterId.NONE, (CodecId.RAW,), block.data)
+
+
+def _finished(candidate: _Candidate, block: Bytes) -> EncodedBlock:
+    """Return the block as `candidate` stores it, or raw if that gains nothing."""
+    kind, ids, stored = candidate if len(candidate.stored) < len(block) else _raw(block)
+    stored = bytes(stored)
+    codec = ids[0] if kind is FilterId.NONE else CodecId.DIRECTORY
+    entry = IndexEntry(0, len(stored), crc32c(stored), kind, codec)
+    return EncodedBlock(entry, stored, *_needs(kind, ids, len(block)))
+
+
+@lru_cache(maxsize=256)
+def _needs(kind: FilterId, ids: tuple[int, ...], size: int) -> tuple[int, frozenset[int]]:
+    """Return the scratch in bytes and the codecs that decoding a block of `size` bytes needs."""
+    return blocks.scratch_size(kind, ids, size), frozenset(codec for codec in ids if needs_decoder(codec))
+
+
+def _is_suspicious(stored_size: int, planes: list[int], size: int) -> bool:
+    """Whether the result is far from what the entropies promised, or so small that repeats are likely."""
+    promised = size * sum(planes) // (8 * _BIT * len(planes))
+    return stored_size * 25 > promised * 26 or stored_size * 5 < size * 3
 
 
 def _stored_size(candidate: _Candidate) -> int:

@@ -6,6 +6,8 @@ of every element. The last (size mod width) bytes of a block belong to no elemen
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,7 +15,10 @@ from numpy.typing import NDArray
 
 Bytes: TypeAlias = "NDArray[np.uint8]"
 
-_DTYPES: dict[int, np.dtype[np.unsignedinteger[Any]]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
+# Small blocks are filtered together up to this many bytes, which amortises numpy's calls and still stays in a cache.
+BATCH_SIZE = 128 << 10
+# The element of each width.
+DTYPES: dict[int, np.dtype[np.unsignedinteger[Any]]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
 
 def split(block: Bytes, width: int, rotated: bool) -> list[Bytes]:
@@ -25,11 +30,35 @@ def split(block: Bytes, width: int, rotated: bool) -> list[Bytes]:
         rotated: Rotate each element left by one bit first, which puts a float's exponent into one byte.
     """
     count = len(block) // width
-    elements = block[: count * width].view(_DTYPES[width])
+    elements = block[: count * width].view(DTYPES[width])
     if rotated:
         elements = (elements << 1) | (elements >> (8 * width - 1))
     # Shifts of whole elements run several times faster than strided copies of single bytes.
     return [elements.astype(np.uint8)] + [(elements >> (8 * k)).astype(np.uint8) for k in range(1, width)]
+
+
+def batches(blocks: Sequence[Bytes]) -> Iterator[slice]:
+    """Cut a sequence of blocks into runs that are worth one call each: of up to BATCH_SIZE bytes, or one block."""
+    start = size = 0
+    for number, block in enumerate(blocks):
+        if number > start and size + len(block) > BATCH_SIZE:
+            yield slice(start, number)
+            start, size = number, 0
+        size += len(block)
+    if start < len(blocks):
+        yield slice(start, len(blocks))
+
+
+def split_many(blocks: Sequence[Bytes], width: int, rotated: bool) -> list[list[Bytes]]:
+    """Return for each block what `split` gives; cheaper than one by one when blocks are small."""
+    made = []
+    for batch in batches(blocks):
+        counts = [len(block) // width for block in blocks[batch]]
+        wholes = [block[: count * width] for block, count in zip(blocks[batch], counts, strict=True)]
+        planes = split(wholes[0] if len(wholes) == 1 else np.concatenate(wholes), width, rotated)
+        for count, end in zip(counts, accumulate(counts), strict=True):
+            made.append([plane[end - count : end] for plane in planes])
+    return made
 
 
 def merge(planes: list[Bytes], rotated: bool, out: Bytes) -> None:
@@ -41,7 +70,7 @@ def merge(planes: list[Bytes], rotated: bool, out: Bytes) -> None:
         out: uint8 of at least count * len(planes) bytes, C-contiguous.
     """
     width = len(planes)
-    dtype = _DTYPES[width]
+    dtype = DTYPES[width]
     count = len(planes[0])
     elements = planes[-1].astype(dtype)
     for plane in reversed(planes[:-1]):

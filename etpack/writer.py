@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from google_crc32c import value as crc32c
 
-from etpack import __version__, blocks, layout
-from etpack.codecs import Effort
+from etpack import __version__, blocks, filters, layout
+from etpack.codecs import Effort, StreamError, by_id
 from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import EtpackError, PteError, SourceError
 from etpack.filters import Bytes
-from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
+from etpack.layout import CodecId, ExtentEntry, FilterId, Footer, IndexEntry, Section, SectionType
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
 from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
@@ -164,30 +165,85 @@ def _encode_span(
 ) -> tuple[bytes, list[EncodedBlock]]:
     content = source.read_at(span.range.offset, span.range.size)
     data = np.frombuffer(content, np.uint8)
-    encoded = []
+    contents = []
     position = 0
     for block in span.blocks:
         start = block.offset - span.range.offset
         if data[position:start].any():
             raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
         position = start + block.size
-        made = encoder.encode(data[start:position])
-        if check:
-            _check_block(made, data[start:position], block, alignment)
-        encoded.append(made)
+        contents.append(data[start:position])
     if data[position:].any():
         raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+    encoded = encoder.encode_many(contents)
+    if check:
+        _check_blocks([_Made(*parts) for parts in zip(span.blocks, contents, encoded, strict=True)], alignment)
     return content, encoded
 
 
-def _check_block(made: EncodedBlock, data: Bytes, block: Range, alignment: int) -> None:
-    decoded = np.empty_like(data)
-    try:
-        blocks.decode(made.stored, made.entry, decoded, 0, alignment)
-    except EtpackError as exc:
-        raise _check_failed(block) from exc
-    if not np.array_equal(decoded, data):
-        raise _check_failed(block)
+class _Made(NamedTuple):
+    """A block, its place in the content, and how it will be stored."""
+
+    place: Range
+    data: Bytes
+    block: EncodedBlock
+
+
+def _check_blocks(made: Sequence[_Made], alignment: int) -> None:
+    """Decode blocks from the bytes to be written and compare; the planes of one filter are merged all at once."""
+    by_filter: defaultdict[FilterId, list[_Made]] = defaultdict(list)
+    for one in made:
+        by_filter[FilterId(one.block.entry.filter)].append(one)
+    for one in by_filter.pop(FilterId.NONE, []):
+        decoded = np.empty_like(one.data)
+        try:
+            blocks.decode(one.block.stored, one.block.entry, decoded, 0, alignment)
+        except EtpackError as exc:
+            raise _check_failed(one.place) from exc
+        if not np.array_equal(decoded, one.data):
+            raise _check_failed(one.place)
+    for kind, those in by_filter.items():
+        for batch in filters.batches([one.data for one in those]):
+            _check_planes(kind, those[batch], alignment)
+
+
+def _check_planes(kind: FilterId, made: Sequence[_Made], alignment: int) -> None:
+    width = kind.width
+    wholes = [one.data[: len(one.data) // width * width] for one in made]
+    planes = [np.empty(sum(map(len, wholes)) // width, np.uint8) for _ in range(width)]
+    start = 0
+    for one, whole in zip(made, wholes, strict=True):
+        end = start + len(whole) // width
+        try:
+            tail = _decode_planes(one, [plane[start:end] for plane in planes], alignment)
+        except (EtpackError, StreamError) as exc:
+            raise _check_failed(one.place) from exc
+        if tail != one.data[len(whole) :].data:
+            raise _check_failed(one.place)
+        start = end
+    content = wholes[0] if len(wholes) == 1 else np.concatenate(wholes)
+    merged = np.empty_like(content)
+    filters.merge(planes, kind.rotated, merged)
+    if not np.array_equal(merged, content):
+        ends = np.cumsum([len(whole) for whole in wholes])
+        raise _check_failed(made[int(np.searchsorted(ends, np.argmax(merged != content), "right"))].place)
+
+
+def _decode_planes(made: _Made, planes: Sequence[Bytes], alignment: int) -> memoryview:
+    """Decode a block's stored bytes, checksum first, into `planes`, each uint8 of shape (count,); return its tail."""
+    entry, stored = made.block.entry, made.block.stored
+    blocks.check_entry(entry, len(made.data), 0)
+    blocks.check_crc(stored, entry, 0)
+    streams, tail = blocks.parse_planes(memoryview(stored), len(planes), len(made.data), 0, alignment, 0)
+    for stream, plane in zip(streams, planes, strict=True):
+        if stream.codec == CodecId.CONSTANT:
+            plane[:] = stream.value
+            continue
+        data = stream.data if stream.codec == CodecId.RAW else by_id(stream.codec).decode(stream.data, len(plane))
+        if len(data) != len(plane):
+            raise StreamError(f"{len(data)} bytes and not {len(plane)}")
+        plane[:] = np.frombuffer(data, np.uint8)
+    return tail
 
 
 def _check_failed(block: Range) -> EtpackError:

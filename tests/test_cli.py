@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 import etpack
+from tests.conftest import ROOT
 
 
 def run(*args: object, **kwargs: object) -> subprocess.CompletedProcess[str]:
@@ -79,15 +81,32 @@ def test_stdout_carries_the_data_when_asked(model: Path) -> None:
     assert restored.stdout == model.read_bytes()
 
 
+def _validate(command: str, output: str) -> None:
+    schema = json.loads((ROOT / "schemas" / f"{command}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(json.loads(output))
+
+
 def test_json_results(model: Path) -> None:
     result = run("compress", model, "--json")
     (entry,) = json.loads(result.stdout)["results"]
     assert entry["content_size"] == model.stat().st_size
     assert entry["stored_size"] == model.with_suffix(".etz").stat().st_size
     assert entry["kind"] == "pte"
+    _validate("compress", result.stdout)
     result = run("decompress", model.with_suffix(".etz"), "-o", model.with_suffix(".out"), "--json")
+    _validate("decompress", result.stdout)
     (restored,) = json.loads(result.stdout)["results"]
+    result = run("extract", model, "--range", "0:64", "-o", model.with_suffix(".head"), "--json")
+    _validate("extract", result.stdout)
     assert restored["content_sha256"] == entry["content_sha256"]
+
+
+def test_verbose_says_how_fast(model: Path) -> None:
+    result = run("compress", "-v", "-j", 1, model)
+    assert result.stderr.startswith(f"etpack: {model}: ")
+    assert result.stderr.endswith(" MB/s, 1 thread\n")
+    result = run("decompress", "-v", "-j", 2, model.with_suffix(".etz"), "-o", model.with_suffix(".out"))
+    assert result.stderr.endswith(" MB/s, 2 threads\n")
 
 
 def test_quiet_is_quiet(model: Path) -> None:

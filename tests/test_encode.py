@@ -13,7 +13,7 @@ from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, UnsupportedError
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry
-from etpack.probe import Probe, _count_costs
+from etpack.probe import Probes, _count_costs
 
 RNG = np.random.default_rng(7)
 NOISE = RNG.integers(0, 256, 65536, dtype=np.uint8)
@@ -118,10 +118,10 @@ def test_the_probe_counts_in_integers() -> None:
 
 
 def test_the_probe_finds_the_entropies() -> None:
-    probe = Probe(BF16)
-    low, high = probe.planes(FilterId.PLANES_2_ROTATED)
-    assert low > 7.8 * Probe.ONE_BIT
-    assert 2.2 * Probe.ONE_BIT < high < 3.0 * Probe.ONE_BIT
+    probes = Probes([BF16])
+    low, high = probes.planes(0, FilterId.PLANES_2_ROTATED)
+    assert low > 7.8 * Probes.ONE_BIT
+    assert 2.2 * Probes.ONE_BIT < high < 3.0 * Probes.ONE_BIT
 
 
 ENTRY = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
@@ -140,8 +140,8 @@ def _changed(entry: IndexEntry, **fields: int) -> IndexEntry:
         (_changed(ENTRY.entry, stored_size=65536), "block-size"),
         (_changed(ENTRY.entry, stored_size=0), "block-size"),
         (_changed(ENTRY.entry, filter=0, codec=0), "block-size"),
-        (_changed(ENTRY.entry, filter=0, codec=1), "block-size"),
-        (_changed(ENTRY.entry, filter=0, codec=1, stored_size=0, stored_offset=256), "block-size"),
+        (_changed(ENTRY.entry, filter=0, codec=1, crc=0), "block-size"),
+        (_changed(ENTRY.entry, filter=0, codec=1, crc=0, stored_size=0, stored_offset=256), "block-size"),
         (_changed(ENTRY.entry, crc=1), "block-crc"),
     ],
 )

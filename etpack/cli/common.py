@@ -46,6 +46,21 @@ def quiet_option(command: F) -> F:
     return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
 
 
+def verbose_option(command: F) -> F:
+    """Add -v."""
+    return click.option("-v", "--verbose", is_flag=True, help="Say on stderr how long it took.")(command)
+
+
+def echo_speed(name: str, size: int, seconds: float, jobs: int | None) -> None:
+    """Say on stderr how long `size` bytes of content took with `jobs` threads, None for all processors."""
+    from etpack.reader import available_processors
+
+    threads = jobs or available_processors()
+    speed = size / max(seconds, 1e-9) / 1e6
+    noun = "thread" if threads == 1 else "threads"
+    click.echo(f"etpack: {name}: {seconds:.2f} s, {speed:,.0f} MB/s, {threads} {noun}", err=True)
+
+
 def json_option(command: F) -> F:
     """Add --json."""
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from etpack.writer import Options, PackResult, pack
 @click.option("--no-check", is_flag=True, help="Do not decode and compare each block before it is written.")
 @common.jobs_option
 @common.quiet_option
+@common.verbose_option
 @common.json_option
 def compress(
     files: tuple[str, ...],
@@ -46,6 +48,7 @@ def compress(
     no_check: bool,
     jobs: int | None,
     quiet: bool,
+    verbose: bool,
     as_json: bool,
 ) -> None:
     """Pack models (.pte, .ptd, .bpte) into .etz files; MODEL.pte gives MODEL.etz beside it."""
@@ -57,11 +60,14 @@ def compress(
         raise click.UsageError(str(exc)) from exc
     results = []
     for file in files:
+        start = time.perf_counter()
         with closing(open_source(file)) as source:
             target = output or str(packed_path(Path(file)))
             with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
                 result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
         results.append(_to_json(file, target, result))
+        if verbose:
+            common.echo_speed(file, result.content_size, time.perf_counter() - start, jobs)
         if not quiet and not as_json:
             click.echo(_describe(file, target, result), err=target == common.STDOUT)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -18,19 +19,29 @@ from etpack.unpack import unpack
 @common.output_options
 @common.jobs_option
 @common.quiet_option
+@common.verbose_option
 @common.json_option
 def decompress(
-    files: tuple[str, ...], output: str | None, force: bool, jobs: int | None, quiet: bool, as_json: bool
+    files: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    jobs: int | None,
+    quiet: bool,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
     """Restore packed models, byte for byte; every block and the SHA-256 of the whole are checked."""
     if output and len(files) > 1:
         raise click.UsageError("-o takes one FILE")
     results = []
     for name in files:
+        start = time.perf_counter()
         with EtzFile(name, jobs=jobs) as file:
             target = output or str(unpacked_path(Path(name), file.manifest.kind))
             sha256 = _restore(file, target, force, jobs, quiet)
             results.append({"file": name, "output": target, "content_size": file.size, "content_sha256": sha256})
+        if verbose:
+            common.echo_speed(name, file.size, time.perf_counter() - start, jobs)
         if not quiet and not as_json:
             click.echo(f"{name} -> {target}: {file.size:,} bytes", err=target == common.STDOUT)
     if as_json:
