@@ -1,7 +1,6 @@
 """etpack: ExecuTorch models in compressed blocks that can be read at random.
 
-errors < filters < codecs, layout, sources < pte < plan, manifest < reader < loader, writer, unpack
-< memory, check, report < describe < cli
+Who imports whom is drawn, and held, in `tests/test_architecture.py`.
 """
 
 from __future__ import annotations
@@ -25,20 +24,27 @@ __all__ = [
     "ModelFile",
     "NotEtzError",
     "Options",
-    "OutputExistsError",
+    "OutputError",
     "PackResult",
     "PteError",
+    "SegmentInfo",
+    "SegmentType",
     "SourceError",
     "TruncatedError",
     "UnsupportedError",
     "compress",
     "decompress",
+    "inspect_file",
     "open",
     "read_model",
+    "register_codec",
+    "verify_file",
 ]
 
 if TYPE_CHECKING:
+    from etpack.check import verify_file
     from etpack.codecs import Effort
+    from etpack.codecs import register as register_codec
     from etpack.errors import (
         CodecMissingError,
         CorruptError,
@@ -54,25 +60,31 @@ if TYPE_CHECKING:
     from etpack.files import compress, decompress
     from etpack.files import open_etz as open
     from etpack.limits import Limits
-    from etpack.loader import DataLoader, FreeableBuffer
-    from etpack.output import OutputExistsError
+    from etpack.loader import DataLoader, FreeableBuffer, SegmentInfo, SegmentType
+    from etpack.output import OutputError
     from etpack.pte import ModelFile, read_model
     from etpack.reader import EtzFile
+    from etpack.report import inspect_file
     from etpack.writer import Options, PackResult
 
 # Public names are imported when they are used, so that `etpack --version` does not wait for numpy.
 _HOMES = {
+    "verify_file": "check",
     "Effort": "codecs",
+    "register_codec": "codecs",
     "compress": "files",
     "decompress": "files",
     "open": "files",
     "Limits": "limits",
     "DataLoader": "loader",
     "FreeableBuffer": "loader",
-    "OutputExistsError": "output",
+    "SegmentInfo": "loader",
+    "SegmentType": "loader",
+    "OutputError": "output",
     "ModelFile": "pte",
     "read_model": "pte",
     "EtzFile": "reader",
+    "inspect_file": "report",
     "Options": "writer",
     "PackResult": "writer",
 }
@@ -82,4 +94,4 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'etpack' has no attribute {name!r}")
     module = import_module(f"etpack.{_HOMES.get(name, 'errors')}")
-    return getattr(module, "open_etz" if name == "open" else name)
+    return getattr(module, {"open": "open_etz", "register_codec": "register"}.get(name, name))

@@ -73,7 +73,6 @@ def check_crc(stored: bytes | memoryview, entry: IndexEntry, number: int) -> Non
     if crc32c(bytes(stored)) != entry.crc:
         raise CorruptError(
             f"block {number}: its checksum does not match", rule="block-crc", where=entry.stored_offset,
-            hint="the file was damaged after it was written; fetch it again",
         )  # fmt: skip
 
 

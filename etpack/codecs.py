@@ -10,16 +10,17 @@ Others add a codec by an entry point in the group `etpack.codecs` that names a `
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from etpack.errors import CodecMissingError, EtpackError, UnsupportedError
+from etpack.errors import CodecMissingError, UnsupportedError
+from etpack.layout import CodecId, bitplanes_size, is_private
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 ENTRY_POINT_GROUP = "etpack.codecs"
-_PRIVATE_IDS = range(128, 255)
+# What a user may choose besides the codecs of others.
+BUILT_IN_NAMES = ("auto", "zstd", "lz4", "raw")
 
 
 class Effort(Enum):
@@ -68,7 +69,7 @@ class _Zstd:
     both much faster and smaller than zstd's levels up to 18.
     """
 
-    id = 2
+    id: int = CodecId.ZSTD
     name = "zstd"
 
     _MAGIC = b"\x28\xb5\x2f\xfd"
@@ -136,7 +137,7 @@ class _Zstd:
 class _Lz4:
     """A bare LZ4 block: no frame, no size."""
 
-    id = 3
+    id: int = CodecId.LZ4
     name = "lz4"
 
     def encode(self, data: BytesLike, effort: Effort) -> bytes:
@@ -167,7 +168,7 @@ class _Lz4:
 class _Lz4Bitplanes:
     """A bare LZ4 block over the bit-transposed data: what makes LZ4 gain on a float's exponents."""
 
-    id = 4
+    id: int = CodecId.LZ4_BITPLANES
     name = "lz4-bitplanes"
 
     def encode(self, data: BytesLike, effort: Effort) -> bytes:
@@ -186,7 +187,7 @@ class _Lz4Bitplanes:
 
         from etpack import filters
 
-        rows = np.frombuffer(LZ4.decode(stream, 8 * (-(-size // 8))), np.uint8)
+        rows = np.frombuffer(LZ4.decode(stream, bitplanes_size(size)), np.uint8)
         return filters.from_bitplanes(rows, size).data
 
 
@@ -197,6 +198,8 @@ LZ4_BITPLANES = _Lz4Bitplanes()
 _by_id: dict[int, Codec] = {codec.id: codec for codec in (ZSTD, LZ4, LZ4_BITPLANES)}
 _lock = threading.Lock()
 _entry_points_loaded = False
+# What is wrong with installed codecs that do not load.
+_broken_plugins: list[str] = []
 
 
 def register(codec: Codec) -> None:
@@ -205,7 +208,7 @@ def register(codec: Codec) -> None:
     Raises:
         ValueError: Its id is not in 128 to 254, or its id or name is taken by another codec.
     """
-    if codec.id not in _PRIVATE_IDS:
+    if not is_private(codec.id):
         raise ValueError(f"codec {codec.name!r} has id {codec.id}; codecs outside etpack take 128 to 254")
     with _lock:
         for other in _by_id.values():
@@ -215,6 +218,7 @@ def register(codec: Codec) -> None:
 
 
 def _load_entry_points() -> None:
+    """Register the codecs of installed packages, once; one that does not load is noted and does not stop the others."""
     global _entry_points_loaded
     if _entry_points_loaded:
         return
@@ -224,7 +228,7 @@ def _load_entry_points() -> None:
         try:
             register(entry_point.load())
         except Exception as exc:
-            raise EtpackError(f"the codec plugin {entry_point.value!r} does not load: {exc}") from exc
+            _broken_plugins.append(f"{entry_point.value} does not load: {exc}")
     _entry_points_loaded = True
 
 
@@ -236,14 +240,14 @@ def by_id(codec_id: int) -> Codec:
         UnsupportedError: The id is reserved for later versions of the format.
     """
     codec = _by_id.get(codec_id)
-    if codec is None and codec_id in _PRIVATE_IDS:
+    if codec is None and is_private(codec_id):
         _load_entry_points()
         codec = _by_id.get(codec_id)
         if codec is None:
             raise CodecMissingError(
                 f"nothing installed here provides the private codec {codec_id}",
                 rule="codec-known",
-                hint="install its vendor's etpack plugin",
+                hint="; ".join(["install its vendor's etpack plugin", *_broken_plugins]),
             )
     if codec is None:
         raise UnsupportedError(f"codec {codec_id} is not known here", rule="codec-known", hint="use a newer etpack")
@@ -251,20 +255,15 @@ def by_id(codec_id: int) -> Codec:
 
 
 def by_name(name: str) -> Codec:
-    """Return the codec with this name.
+    """Return the private codec with this name.
 
     Raises:
-        CodecMissingError: No codec, built in or installed, has the name.
+        CodecMissingError: No installed package provides it.
     """
-    for attempt in (list(_by_id.values()), _all()):
-        for codec in attempt:
-            if codec.name == name:
-                return codec
-    raise CodecMissingError(
-        f"there is no codec {name!r}", hint="known: " + ", ".join(sorted(codec.name for codec in _all()))
-    )
-
-
-def _all() -> Iterator[Codec]:
     _load_entry_points()
-    yield from list(_by_id.values())
+    private = [codec for codec in list(_by_id.values()) if is_private(codec.id)]
+    for codec in private:
+        if codec.name == name:
+            return codec
+    known = ", ".join([*BUILT_IN_NAMES, *sorted(codec.name for codec in private)])
+    raise CodecMissingError(f"there is no codec {name!r}", hint="; ".join([f"choose from {known}", *_broken_plugins]))

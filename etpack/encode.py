@@ -1,7 +1,7 @@
 """The choice of filter and codec for a block, from its bytes and the options alone.
 
 A probe of a sample ranks the filters, the best one is tried, and what the block then gives is held against
-what the probe promised. Measurements behind the thresholds are in `schemas/DESIGN.md`.
+what the probe promised. `schemas/DESIGN.md` says why.
 """
 
 from __future__ import annotations

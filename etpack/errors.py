@@ -2,6 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
+# What to do about an OSError, by its number.
+REMEDIES = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "check the permissions",
+    errno.EISDIR: "give a file, not a folder",
+    errno.ENOSPC: "make room on the disk, or write elsewhere with -o; nothing was left behind",
+    errno.EDQUOT: "make room in your quota, or write elsewhere with -o; nothing was left behind",
+    errno.EROFS: "write elsewhere with -o",
+    errno.EBUSY: "wait for the other one to finish, or write elsewhere with -o",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+}
+
 
 class EtpackError(Exception):
     """Base of every error that etpack raises itself.
@@ -9,16 +23,17 @@ class EtpackError(Exception):
     Attributes:
         slug: Stable name of the kind of error, the same in the test vectors and in the C reader.
         exit_code: What the command line exits with.
-        hint: What to do next, or None.
+        hint: What to do next: the one given, else the class's own, else None.
         path: The file at fault, filled in by whoever knows it, or None.
     """
 
     slug = "error"
     exit_code = 1
+    default_hint: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint = hint or self.default_hint
         self.path: str | None = None
 
 
@@ -41,18 +56,21 @@ class NotEtzError(FormatError):
     """The magic is not there: this is some other kind of file."""
 
     slug = "not-etz"
+    default_hint = "pack it with `etpack compress`; if it was an .etz, it was damaged: fetch it again"
 
 
 class TruncatedError(FormatError):
     """The file ends before a part that it declares."""
 
     slug = "truncated"
+    default_hint = "it was cut off: fetch it again"
 
 
 class CorruptError(FormatError):
     """A checksum, a padding byte or a value is impossible."""
 
     slug = "corrupt"
+    default_hint = "it was damaged, or written wrongly: fetch it again, or pack it anew"
 
 
 class UnsupportedError(EtpackError):
@@ -92,6 +110,7 @@ class PteError(EtpackError, ValueError):
     """
 
     slug = "bad-model"
+    default_hint = "fetch it again, or export it anew; to pack any file, use --opaque"
 
     def __init__(self, message: str, *, rule: str, where: int | None = None, hint: str | None = None) -> None:
         place = "" if where is None else f" at {where:#x}"

@@ -6,9 +6,8 @@ import os
 from contextlib import closing
 from pathlib import Path
 
-from etpack.errors import EtpackError
 from etpack.limits import Limits
-from etpack.output import FileOutput, Progress
+from etpack.output import FileOutput, OutputError, Progress, refuse_input
 from etpack.pte import FileKind
 from etpack.reader import EtzFile
 from etpack.sources import SourceLike, open_source
@@ -33,11 +32,10 @@ def unpacked_path(path: Path, kind: FileKind) -> Path:
     """Return the default name of the unpacked file: without `.etz`, and with the extension of its kind.
 
     Raises:
-        EtpackError: The name does not end in `.etz`, so there is no telling what to call the result.
+        OutputError: The name does not end in `.etz`, so there is no telling what to call the result.
     """
     if path.suffix != SUFFIX or not path.stem:
-        error = EtpackError(f"the name does not end in {SUFFIX}", hint="name the output with -o")
-        error.exit_code = 2
+        error = OutputError(f"the name does not end in {SUFFIX}", hint="name the output with -o")
         error.path = str(path)
         raise error
     plain = path.with_suffix("")
@@ -68,13 +66,14 @@ def compress(
 
     Raises:
         PteError: The source is no model that can be read.
-        OutputExistsError: The output is there and `overwrite` is False.
+        OutputError: The output is there and `overwrite` is False, or it is the source.
         EtpackError: See `etpack.writer.pack`.
         OSError: Reading or writing failed.
     """
     with closing(open_source(source)) as opened:
         target = packed_path(Path(source)) if output is None else Path(output)
-        with FileOutput(target, overwrite=overwrite) as out:
+        refuse_input(target, source)
+        with FileOutput(target, overwrite=overwrite, readable=True) as out:
             return pack(opened, out, options, jobs=jobs, check=check, progress=progress)
 
 
@@ -98,11 +97,12 @@ def decompress(
     Raises:
         FormatError: The file is damaged.
         UnsupportedError: It needs a newer etpack, or a codec that is not installed.
-        OutputExistsError: The output is there and `overwrite` is False.
+        OutputError: The output is there and `overwrite` is False, or it is the source.
         OSError: Reading or writing failed.
     """
     with EtzFile(os.fspath(source), jobs=jobs) as file:
         target = unpacked_path(Path(source), file.manifest.kind) if output is None else Path(output)
+        refuse_input(target, source)
         with FileOutput(target, overwrite=overwrite) as out:
             unpack(file, out, jobs=jobs, progress=progress)
     return target

@@ -66,6 +66,18 @@ class SectionType(IntEnum):
     MANIFEST = 3
 
 
+def section_name(kind: int) -> str:
+    """Return what to call a section of this type in a message."""
+    names = {
+        SectionType.INDEX: "the index",
+        SectionType.EXTENTS: "the extent table",
+        SectionType.MANIFEST: "the manifest",
+    }
+    return (
+        names.get(SectionType(kind), "") if kind in SectionType.__members__.values() else f"the section of type {kind}"
+    )
+
+
 class CodecId(IntEnum):
     """Codecs of the format; `etpack.codecs` implements them."""
 
@@ -311,20 +323,22 @@ def check_section_crc(section: Section, data: bytes) -> None:
     """Raise CorruptError unless the section's bytes match the checksum in the section table."""
     if section.crc != crc32c(data):
         raise CorruptError(
-            f"the checksum of section type {section.type} does not match",
+            f"the checksum of {section_name(section.type)} does not match",
             rule="section-crc",
             where=section.stored_offset,
         )
 
 
 def _check_section_order(sections: Sequence[Section], table_offset: int) -> None:
-    if not sections or sections[0].stored_offset < HEADER_SIZE:
+    if not sections:
+        raise CorruptError("there are no sections", rule="section-once", where=table_offset)
+    if sections[0].stored_offset < HEADER_SIZE:
         raise CorruptError("the first section lies in the header", rule="section-cover", where=table_offset)
     ends = [section.stored_offset for section in sections[1:]] + [table_offset]
     for section, end in zip(sections, ends, strict=True):
         if section.end != end:
             raise CorruptError(
-                f"section of type {section.type} does not end where the next part begins",
+                f"{section_name(section.type)} does not end where the next part begins",
                 rule="section-cover",
                 where=section.stored_offset,
             )
@@ -444,11 +458,6 @@ def from_pages(data: bytes, table: SectionType, where: int) -> bytes:
             raise CorruptError(f"a checksum of the {name} does not match", rule="page-crc", where=where + start)
         pages.append(rows)
     return b"".join(pages)
-
-
-def paged_size(count: int) -> int:
-    """Return the size in bytes of a table of `count` entries with its page checksums."""
-    return count * ENTRY_SIZE + -(-count // ENTRIES_PER_PAGE) * CRC_SIZE
 
 
 def entry_count(size: int) -> int:

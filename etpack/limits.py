@@ -26,5 +26,5 @@ class Limits:
         if value > limit:
             raise LimitError(
                 f"the file has {name.replace('_', ' ')} {value:,}, over the limit of {limit:,}",
-                hint="if you trust the file, raise the limit",
+                hint="if you trust the file, open it from Python with larger limits: etpack.open(path, limits=...)",
             )

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
-from etpack.reader import EtzFile, available_processors, is_etz
+from etpack.reader import EtzFile, available_processors, check_jobs, is_etz
 from etpack.sources import SourceLike, check_range, open_source
 
 DEFAULT_CHUNK_SIZE = 1 << 20
@@ -106,7 +106,7 @@ class DataLoader:
         Args:
             offset: Content offset in bytes.
             size: Bytes wanted; offset + size must not exceed `size`.
-            info: What it is for. Only recorded by subclasses; the bytes do not depend on it.
+            info: What it is for; the bytes do not depend on it.
 
         Raises:
             ValueError: The range leaves the content.
@@ -153,6 +153,7 @@ class DataLoader:
             chunk_size = max(DEFAULT_CHUNK_SIZE, block_size)
         if chunk_size < 1:
             raise ValueError(f"chunks of {chunk_size} bytes")
+        check_jobs(jobs)
         return self._chunks(offset, offset + size, chunk_size, jobs or available_processors())
 
     def _chunks(self, offset: int, end: int, chunk_size: int, jobs: int) -> Iterator[memoryview]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, TypeAlias
@@ -18,11 +21,20 @@ TEMPORARY_SUFFIX = ".etpack-tmp"
 Progress: TypeAlias = "Callable[[int, int], None]"
 
 
-class OutputExistsError(EtpackError):
-    """The output file is there and overwriting was not asked for."""
+class OutputError(EtpackError):
+    """The output cannot be what it shall be: it is there already, is the input itself, or has no name."""
 
-    slug = "exists"
+    slug = "output"
     exit_code = 2
+
+
+def refuse_input(output: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
+    """Raise OutputError if both are the same file: the source is always kept."""
+    with contextlib.suppress(OSError):
+        if os.path.samefile(output, source) and os.path.isfile(source):
+            error = OutputError("is the input itself, which is kept", hint="choose another output with -o")
+            error.path = os.fspath(output)
+            raise error
 
 
 class Output(Protocol):
@@ -45,15 +57,18 @@ class FileOutput:
     Args:
         path: Where the file shall be.
         overwrite: Replace a file that is there; the old one stays whole until the new one is complete.
+        readable: Whether `read_at` will be called; a device or a pipe then gets everything at the end, from a spool.
 
     Raises:
-        OutputExistsError: On entry and again at the end, if the file exists and `overwrite` is False.
+        OutputError: On entry and again at the end, if the file exists and `overwrite` is False.
         OSError: Something about the place is wrong, or another process writes the same file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        self.path = os.path.realpath(path)
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, readable: bool = False) -> None:
+        self.path = os.fspath(path)
         self._overwrite = overwrite
+        self._readable = readable
+        self._target_fd = -1
         self._temporary: str | None = None
         self._fd = -1
         self._size = 0
@@ -61,17 +76,41 @@ class FileOutput:
     def __enter__(self) -> FileOutput:
         with _naming(self.path):
             if os.path.exists(self.path) and not stat.S_ISREG(os.stat(self.path).st_mode):
-                self._fd = os.open(self.path, os.O_WRONLY)
+                self._open_special()
                 return self
+            self.path = os.path.realpath(self.path)
             self._refuse_existing()
             folder, name = os.path.split(self.path)
             self._temporary = os.path.join(folder, f".{name}{TEMPORARY_SUFFIX}")
             self._fd = _open_locked(self._temporary, self.path)
         return self
 
+    def _open_special(self) -> None:
+        """Open a device or a pipe, and a spool in front of it if what is written must be readable."""
+        self._target_fd = os.open(self.path, os.O_WRONLY)
+        if self._readable:
+            with tempfile.TemporaryFile(prefix="etpack-") as spool:
+                self._fd = os.dup(spool.fileno())
+        else:
+            self._fd = os.dup(self._target_fd)
+
+    def _close_special(self, complete: bool) -> None:
+        try:
+            if complete and self._readable:
+                with (
+                    _naming(self.path),
+                    open(self._fd, "rb", closefd=False) as spool,
+                    open(self._target_fd, "wb", closefd=False) as target,
+                ):
+                    spool.seek(0)
+                    shutil.copyfileobj(spool, target, 1 << 20)
+        finally:
+            os.close(self._fd)
+            os.close(self._target_fd)
+
     def _refuse_existing(self) -> None:
         if not self._overwrite and os.path.lexists(self.path):
-            error = OutputExistsError("is there already", hint="choose another output with -o, or overwrite it with -f")
+            error = OutputError("exists already", hint="choose another output with -o, or overwrite it with -f")
             error.path = self.path
             raise error
 
@@ -84,7 +123,7 @@ class FileOutput:
                 view = view[done:]
 
     def read_at(self, offset: int, size: int) -> bytes:
-        if self._temporary is None:
+        if self._temporary is None and not self._readable:
             raise OSError(errno.ESPIPE, "cannot be read back", self.path)
         with _naming(self.path):
             return os.pread(self._fd, size, offset)
@@ -93,7 +132,7 @@ class FileOutput:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._temporary is None:
-            os.close(self._fd)
+            self._close_special(complete=kind is None)
             return
         committed = False
         try:
@@ -129,9 +168,7 @@ def _naming(path: str) -> Iterator[None]:
 def _open_locked(temporary: str, path: str) -> int:
     """Create the temporary file, or take over one whose writer is gone; return its descriptor."""
     while True:
-        fd = os.open(
-            temporary, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0), 0o666
-        )
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             _lock(fd, path)
             # The former writer may have renamed or removed the file between our open and our lock.
@@ -145,10 +182,6 @@ def _open_locked(temporary: str, path: str) -> int:
 
 
 def _lock(fd: int, path: str) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows refuses to replace a file that another process holds open
-        return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -9,7 +9,7 @@ from etpack.pte import Delegate, ModelFile, Range
 
 # Names that an error lists.
 _MOST_LISTED = 12
-_LONGEST_NAME = 80
+_LONGEST_NAME = 24
 
 
 class PickError(EtpackError):
@@ -69,14 +69,17 @@ def _delegate_names(delegates: Sequence[tuple[str, Delegate]]) -> list[str]:
 
 
 def pick_key(model: ModelFile, key: str) -> Range:
-    """Return where the data of a named-data key lies.
+    """Return where the data of a named-data key lies; its beginning will do if only one key begins so.
 
     Raises:
-        PickError: There is no such key.
+        PickError: There is no such key, or several begin so.
     """
-    for named in model.named_data:
-        if named.key == key:
-            return model.segments[named.segment].range
+    exact = [named for named in model.named_data if named.key == key]
+    found = exact or [named for named in model.named_data if key and named.key.startswith(key)]
+    if len({named.segment for named in found}) == 1:
+        return model.segments[found[0].segment].range
+    if found:
+        raise PickError(f"{len(found)} keys begin with {_shown(key)}", hint=_choices([named.key for named in found]))
     if not model.named_data:
         raise PickError("the model has no named data", hint=_see_all("segment, tensor or range"))
     raise PickError(f"there is no key {_shown(key)}", hint=_choices([named.key for named in model.named_data]))

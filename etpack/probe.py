@@ -66,9 +66,12 @@ def _count_costs() -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def _symbol_costs() -> NDArray[np.int64]:
-    """Return what a symbol seen c times takes off the bits of its plane: its cost, less the bias it brings."""
-    costs = _count_costs() - _BIAS
+def _symbol_costs() -> NDArray[np.int32]:
+    """Return what a symbol seen c times takes off the bits of its plane: its cost, less the bias it brings.
+
+    A plane's sum is at most the cost of the whole sample, 12 * 4096 * 4096, which fits.
+    """
+    costs = (_count_costs() - _BIAS).astype(np.int32)
     costs[0] = 0
     return costs
 
@@ -115,7 +118,8 @@ def _entropies(histograms: NDArray[np.int64], counts: NDArray[np.int64] | int) -
         int64 of shape (blocks, planes).
     """
     # Miller and Madow: the plug-in estimate is low by (symbols - 1) / 2 nats, that is 0.72135 bits, in all.
-    bits = _count_costs()[counts] - _symbol_costs()[histograms].sum(axis=2) - _BIAS
+    symbols = np.add.reduce(_symbol_costs().take(histograms), axis=2, dtype=np.int32)
+    bits = _count_costs()[counts] - symbols - _BIAS
     entropies: NDArray[np.int64] = np.minimum(bits // np.maximum(counts, 1), 8 * _ONE_BIT)
     return entropies
 

@@ -68,6 +68,7 @@ class EtzFile:
             LimitError: It is over one of the limits.
             OSError: It cannot be read.
         """
+        check_jobs(jobs)
         self._source = open_source(source)
         self._owns_source = self._source is not source
         self.name = self._source.name
@@ -128,7 +129,6 @@ class EtzFile:
         layout.check_extents(self.extents, self.footer, self.block_count, extents.stored_offset)
         self._extent_offsets = [extent.content_offset for extent in self.extents]
         self._manifest_bytes = section_bytes(manifest)
-        layout.check_section_crc(manifest, self._manifest_bytes)
         self._blocks_end = self.sections[0].stored_offset
 
     def _section(self, kind: SectionType) -> Section:
@@ -153,10 +153,15 @@ class EtzFile:
         """What the packer noted for tools.
 
         Raises:
-            CorruptError: The manifest is no valid flatbuffer or does not fit the extent table.
+            CorruptError: Its checksum does not match, it is no valid flatbuffer, or it does not fit the extent table.
         """
-        where = self._section(SectionType.MANIFEST).stored_offset
-        return Manifest.from_bytes(self._manifest_bytes, len(self.extents), where)
+        section = self._section(SectionType.MANIFEST)
+        try:
+            layout.check_section_crc(section, self._manifest_bytes)
+            return Manifest.from_bytes(self._manifest_bytes, len(self.extents), section.stored_offset)
+        except EtpackError as exc:
+            exc.path = exc.path or self.name
+            raise
 
     @cached_property
     def model(self) -> ModelFile:
@@ -423,9 +428,16 @@ class _ContentIO(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         view = memoryview(buffer).cast("B")
         size = max(0, min(len(view), self._file.size - self._position))
-        self._file.read_into(self._position, view[:size]) if size else None
+        if size:
+            self._file.read_into(self._position, view[:size])
         self._position += size
         return size
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Raise ValueError unless `jobs` is None or at least 1."""
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"{jobs} threads; at least 1 is needed")
 
 
 def available_processors() -> int:

@@ -53,16 +53,23 @@ def _ended_early(name: str, offset: int) -> SourceError:
     return error
 
 
+def _refuse_special(path: str) -> None:
+    """Raise OSError for what cannot be read at random: a folder, a pipe, a terminal, a character device."""
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise OSError(errno.ESPIPE, "cannot be read at random; give a regular file", path)
+
+
 class FileSource:
-    """A regular file read with `pread`: no seek position at all."""
+    """A regular file, or a block device, read with `pread`: no seek position at all."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
-        self._fd = os.open(self.name, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
-        self._lock = threading.Lock()
+        _refuse_special(self.name)
+        self._fd = os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if stat.S_ISDIR(os.fstat(self._fd).st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self._fingerprint = self.fingerprint()
             self._size = os.lseek(self._fd, 0, os.SEEK_END)  # unlike st_size, also right for block devices
         except OSError as exc:
@@ -74,6 +81,11 @@ class FileSource:
     def size(self) -> int:
         return self._size
 
+    def _check(self, offset: int, size: int) -> None:
+        if self._fd < 0:
+            raise ValueError(f"{self.name} was closed")
+        check_range(self, offset, size)
+
     def fingerprint(self) -> tuple[int, int]:
         """Size in bytes and modification time in ns, read anew; they differ when the file was written to."""
         status = os.fstat(self._fd)
@@ -84,8 +96,8 @@ class FileSource:
         return self.fingerprint() != self._fingerprint
 
     def read_at(self, offset: int, size: int) -> bytes:
-        check_range(self, offset, size)
-        data = self._pread(size, offset)
+        self._check(offset, size)
+        data = os.pread(self._fd, size, offset)
         if len(data) == size:
             return data
         buffer = bytearray(size)
@@ -93,33 +105,13 @@ class FileSource:
         return bytes(buffer)
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        check_range(self, offset, len(buffer))
+        self._check(offset, len(buffer))
         done = 0
         while done < len(buffer):
-            count = self._preadv(buffer[done:], offset + done)
+            count = os.preadv(self._fd, [buffer[done:]], offset + done)
             if count == 0:
                 raise _ended_early(self.name, offset + done)
             done += count
-
-    if hasattr(os, "preadv"):
-
-        def _pread(self, size: int, offset: int) -> bytes:
-            return os.pread(self._fd, size, offset)
-
-        def _preadv(self, buffer: memoryview, offset: int) -> int:
-            return os.preadv(self._fd, [buffer], offset)
-
-    else:  # Windows: the lock stands in for what pread gives elsewhere
-
-        def _pread(self, size: int, offset: int) -> bytes:
-            with self._lock:
-                os.lseek(self._fd, offset, os.SEEK_SET)
-                return os.read(self._fd, size)
-
-        def _preadv(self, buffer: memoryview, offset: int) -> int:
-            data = self._pread(len(buffer), offset)
-            buffer[: len(data)] = data
-            return len(data)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -186,32 +178,6 @@ class FileObjectSource:
 
     def close(self) -> None:
         """Leave the caller's file open: it is theirs."""
-
-
-class RangeSource:
-    """A part of another source that reads like a file of its own (a `.pte` inside a `.bpte`)."""
-
-    def __init__(self, source: Source, offset: int, size: int) -> None:
-        check_range(source, offset, size)
-        self.name = source.name
-        self._source = source
-        self._offset = offset
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        check_range(self, offset, size)
-        return self._source.read_at(self._offset + offset, size)
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        check_range(self, offset, len(buffer))
-        self._source.read_into(self._offset + offset, buffer)
-
-    def close(self) -> None:
-        """Leave the outer source open: others read from it too."""
 
 
 def open_source(thing: SourceLike) -> Source:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from google_crc32c import value as crc32c
 
-from etpack import __version__, blocks, filters, layout
-from etpack.codecs import Effort, StreamError, by_id
+from etpack import __version__, layout
+from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
-from etpack.errors import EtpackError, PteError, SourceError
-from etpack.filters import Bytes
-from etpack.layout import CodecId, ExtentEntry, FilterId, Footer, IndexEntry, Section, SectionType
+from etpack.errors import EtpackError, LimitError, PteError, SourceError
+from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
 from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
 from etpack.pte import FileKind, Range, read_model
-from etpack.reader import available_processors, is_etz
+from etpack.reader import available_processors, check_jobs, is_etz
+from etpack.selfcheck import Made, check_blocks
 from etpack.sources import FileSource, Source, SourceLike, open_source
 
 
@@ -47,6 +46,7 @@ class Options:
     opaque: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "effort", Effort(self.effort))
         smallest, largest = 1 << layout.MIN_BLOCK_SIZE_LOG2, 1 << layout.MAX_BLOCK_SIZE_LOG2
         if self.block_size.bit_count() != 1 or not smallest <= self.block_size <= largest:
             raise ValueError(f"block size {self.block_size:,} is not a power of two from 4K to 4M")
@@ -97,11 +97,12 @@ def pack(
     Raises:
         PteError: The source is no model that can be read.
         CodecMissingError: There is no codec of that name.
-        EtpackError: A block did not decode to what it was made from.
+        SelfCheckError: A block did not decode to what it was made from.
         SourceError: The source changed or ended early.
         OSError: Reading or writing failed.
     """
     options = options or Options()
+    check_jobs(jobs)
     opened = open_source(source)
     try:
         return _pack(opened, output, options, jobs or available_processors(), check, progress)
@@ -116,11 +117,11 @@ def pack(
 def _pack(
     source: Source, output: Output, options: Options, jobs: int, check: bool, progress: Progress | None
 ) -> PackResult:
+    if source.size > layout.U48_MAX:
+        raise LimitError("a content is below 256 TiB")
     encoder = Encoder(options.codec, options.effort, options.filters, options.alignment)
     kind, cut = _cut(source, options)
     extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
-    if source.size > layout.U48_MAX:
-        raise EtpackError("a content is at most 256 TiB")
     body = _Body(output, options.alignment)
     sha256 = hashlib.sha256()
 
@@ -136,7 +137,7 @@ def _pack(
         if progress:
             progress(done, source.size)
     if isinstance(source, FileSource) and source.changed():
-        raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+        raise _changed()
     manifest = _manifest(kind, options, extents)
     body.finish(_extent_entries(extents, options.block_size), manifest, options, source.size, sha256.digest())
     return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())
@@ -160,6 +161,10 @@ def _is_zero(source: Source, place: Range) -> bool:
     return True
 
 
+def _changed() -> SourceError:
+    return SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+
+
 def _encode_span(
     source: Source, span: Span, encoder: Encoder, alignment: int, check: bool
 ) -> tuple[bytes, list[EncodedBlock]]:
@@ -170,87 +175,15 @@ def _encode_span(
     for block in span.blocks:
         start = block.offset - span.range.offset
         if data[position:start].any():
-            raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+            raise _changed()
         position = start + block.size
         contents.append(data[start:position])
     if data[position:].any():
-        raise SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
+        raise _changed()
     encoded = encoder.encode_many(contents)
     if check:
-        _check_blocks([_Made(*parts) for parts in zip(span.blocks, contents, encoded, strict=True)], alignment)
+        check_blocks([Made(*parts) for parts in zip(span.blocks, contents, encoded, strict=True)], alignment)
     return content, encoded
-
-
-class _Made(NamedTuple):
-    """A block, its place in the content, and how it will be stored."""
-
-    place: Range
-    data: Bytes
-    block: EncodedBlock
-
-
-def _check_blocks(made: Sequence[_Made], alignment: int) -> None:
-    """Decode blocks from the bytes to be written and compare; the planes of one filter are merged all at once."""
-    by_filter: defaultdict[FilterId, list[_Made]] = defaultdict(list)
-    for one in made:
-        by_filter[FilterId(one.block.entry.filter)].append(one)
-    for one in by_filter.pop(FilterId.NONE, []):
-        decoded = np.empty_like(one.data)
-        try:
-            blocks.decode(one.block.stored, one.block.entry, decoded, 0, alignment)
-        except EtpackError as exc:
-            raise _check_failed(one.place) from exc
-        if not np.array_equal(decoded, one.data):
-            raise _check_failed(one.place)
-    for kind, those in by_filter.items():
-        for batch in filters.batches([one.data for one in those]):
-            _check_planes(kind, those[batch], alignment)
-
-
-def _check_planes(kind: FilterId, made: Sequence[_Made], alignment: int) -> None:
-    width = kind.width
-    wholes = [one.data[: len(one.data) // width * width] for one in made]
-    planes = [np.empty(sum(map(len, wholes)) // width, np.uint8) for _ in range(width)]
-    start = 0
-    for one, whole in zip(made, wholes, strict=True):
-        end = start + len(whole) // width
-        try:
-            tail = _decode_planes(one, [plane[start:end] for plane in planes], alignment)
-        except (EtpackError, StreamError) as exc:
-            raise _check_failed(one.place) from exc
-        if tail != one.data[len(whole) :].data:
-            raise _check_failed(one.place)
-        start = end
-    content = wholes[0] if len(wholes) == 1 else np.concatenate(wholes)
-    merged = np.empty_like(content)
-    filters.merge(planes, kind.rotated, merged)
-    if not np.array_equal(merged, content):
-        ends = np.cumsum([len(whole) for whole in wholes])
-        raise _check_failed(made[int(np.searchsorted(ends, np.argmax(merged != content), "right"))].place)
-
-
-def _decode_planes(made: _Made, planes: Sequence[Bytes], alignment: int) -> memoryview:
-    """Decode a block's stored bytes, checksum first, into `planes`, each uint8 of shape (count,); return its tail."""
-    entry, stored = made.block.entry, made.block.stored
-    blocks.check_entry(entry, len(made.data), 0)
-    blocks.check_crc(stored, entry, 0)
-    streams, tail = blocks.parse_planes(memoryview(stored), len(planes), len(made.data), 0, alignment, 0)
-    for stream, plane in zip(streams, planes, strict=True):
-        if stream.codec == CodecId.CONSTANT:
-            plane[:] = stream.value
-            continue
-        data = stream.data if stream.codec == CodecId.RAW else by_id(stream.codec).decode(stream.data, len(plane))
-        if len(data) != len(plane):
-            raise StreamError(f"{len(data)} bytes and not {len(plane)}")
-        plane[:] = np.frombuffer(data, np.uint8)
-    return tail
-
-
-def _check_failed(block: Range) -> EtpackError:
-    return EtpackError(
-        f"the block of content {block.offset:#x}+{block.size:#x} did not decode to what it was made from",
-        hint="nothing was written; a codec or this machine's memory is at fault: try another --codec, test the memory",
-    )
 
 
 def _in_order(

@@ -503,6 +503,31 @@ def section_cover_overlap() -> EtzSpec:
     return spec
 
 
+@bad("corrupt", "section-cover", "open")
+def section_cover_before_the_file() -> EtzSpec:
+    """A table of 64 sections would begin before the file does."""
+    spec = raw_file()
+    spec.footer.section_count = 64
+    return spec
+
+
+@bad("corrupt", "section-once", "open")
+def section_none() -> EtzSpec:
+    """The footer counts no section."""
+    spec = raw_file()
+    spec.footer.section_count = 0
+    spec.footer.section_table_crc = 0
+    return spec
+
+
+@bad("corrupt", "section-crc", "verify", 192)
+def section_crc_manifest() -> EtzSpec:
+    """The manifest's checksum is wrong; whoever only reads content need not look."""
+    spec = raw_file()
+    spec.section(SectionType.MANIFEST).crc = 0
+    return spec
+
+
 @bad("corrupt", "section-once", "open")
 def section_missing() -> EtzSpec:
     """There is no manifest."""

@@ -18,7 +18,7 @@ ROWS = (
     {"pte"},
     {"plan", "blocks", "probe"},
     {"manifest", "encode"},
-    {"reader"},
+    {"reader", "selfcheck"},
     {"loader", "writer"},
     {"unpack", "memory", "pick"},
     {"files", "check", "report"},

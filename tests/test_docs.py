@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import etpack
+from etpack import pick, selfcheck
 from etpack.errors import EtpackError, FormatError
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +58,7 @@ def error_tree() -> str:
         name = "  " * depth + kind.__name__
         rows.append(f"{name:<26} {kind.slug:<14} {kind.exit_code}  {(kind.__doc__ or '').splitlines()[0]}")
         for child in sorted(kind.__subclasses__(), key=lambda k: k.__name__):
-            if child.__module__ in ("etpack.errors", "etpack.output"):
+            if child.__module__.startswith("etpack."):
                 add(child, depth + 1)
 
     add(EtpackError, 0)
@@ -93,6 +94,11 @@ def test_the_readmes_program_runs(tmp_path: Path) -> None:
 
 def test_the_readme_shows_the_errors() -> None:
     assert f"```text\n{error_tree()}\n```" in README
+
+
+def test_errors_outside_the_tree_module_are_shown_too() -> None:
+    assert pick.PickError.slug in error_tree()
+    assert selfcheck.SelfCheckError.slug in error_tree()
 
 
 def test_every_error_has_a_name_and_an_exit_code() -> None:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etpack import blocks
+from etpack import blocks, filters
 from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, UnsupportedError
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry
-from etpack.probe import Probes, _count_costs
+from etpack.probe import Probes, _count_costs, sample
 
 RNG = np.random.default_rng(7)
 NOISE = RNG.integers(0, 256, 65536, dtype=np.uint8)
@@ -102,6 +102,32 @@ def test_more_effort_is_never_larger(block: Bytes) -> None:
     assert sizes[0] >= sizes[1] >= sizes[2]
 
 
+MIXED = [
+    *[data[start : start + 4096] for data in (FP32, BF16, FP64, INT64, TEXT, NOISE) for start in (0, 4096, 8200)],
+    np.zeros(4096, np.uint8),
+    np.tile(NOISE[:100], 41)[:4096],
+    *[data[:size] for data in (FP32, TEXT) for size in (1, 2, 3, 7, 8, 9, 1001, 4097, 4103, 4104, 4159, 4160, 60001)],
+    *[BF16[offset : offset + 16384] for offset in range(0, 49152, 5461)],
+]
+
+
+@pytest.mark.parametrize("codec", ["auto", "lz4", "raw"])
+@pytest.mark.parametrize("effort", Effort)
+@pytest.mark.parametrize("use_filters", [True, False])
+def test_many_blocks_are_encoded_as_one_by_one(codec: str, effort: Effort, use_filters: bool) -> None:
+    encoder = Encoder(codec, effort, use_filters, 64)
+    many = encoder.encode_many(MIXED)
+    assert many == [encoder.encode(block) for block in MIXED]
+    assert many[::-1] == encoder.encode_many(MIXED[::-1])
+    assert [_decode(made, len(block), 64) for made, block in zip(many, MIXED, strict=True)] == [
+        block.tobytes() for block in MIXED
+    ]
+
+
+def test_no_blocks_are_no_work() -> None:
+    assert Encoder("auto", Effort.DEFAULT, True, 1).encode_many([]) == []
+
+
 def test_scratch_is_what_the_specification_says() -> None:
     assert blocks.scratch_size(FilterId.NONE, [CodecId.ZSTD], 1001) == 0
     assert blocks.scratch_size(FilterId.NONE, [CodecId.LZ4_BITPLANES], 1001) == 1008
@@ -122,6 +148,21 @@ def test_the_probe_finds_the_entropies() -> None:
     low, high = probes.planes(0, FilterId.PLANES_2_ROTATED)
     assert low > 7.8 * Probes.ONE_BIT
     assert 2.2 * Probes.ONE_BIT < high < 3.0 * Probes.ONE_BIT
+
+
+@pytest.mark.parametrize("data", [FP32, BF16, FP64, INT64, TEXT, NOISE], ids=lambda data: str(len(data)))
+@pytest.mark.parametrize("size", [0, 5, 8, 1000, 4096, 4159, 65536])
+def test_the_probe_agrees_with_floating_point(data: Bytes, size: int) -> None:
+    sampled = sample(data[:size])
+    assert len(sampled) <= 4096
+    probes = Probes([data[:size]], thorough=True)
+    for kind in FilterId:
+        planes = filters.split(sampled, kind.width, kind.rotated) if kind.width > 1 else [sampled]
+        for plane, entropy in zip(planes, probes.planes(0, kind), strict=True):
+            if len(plane):
+                counts = np.unique(plane, return_counts=True)[1]
+                bits = -(counts * np.log2(counts / len(plane))).sum() + (len(counts) - 1) * 0.72135
+                assert entropy / Probes.ONE_BIT == pytest.approx(min(bits / len(plane), 8), abs=0.08)
 
 
 ENTRY = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)

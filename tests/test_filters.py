@@ -33,6 +33,23 @@ def test_planes_are_those_of_the_specification(data: bytes, width: int, rotated:
     assert [plane.tobytes() for plane in planes] == _planes_by_the_book(data, width, rotated)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("sizes", [[4096] * 70, [1 << 20], [8, 1, 9, 300_000, 0, 15, 131072, 131072], [0], []])
+def test_many_blocks_are_split_as_one_by_one(width: int, sizes: list[int]) -> None:
+    data = np.random.default_rng(width).integers(0, 256, sum(sizes), dtype=np.uint8)
+    parts = np.split(data, np.cumsum(sizes)[:-1]) if sizes else []
+    together = filters.split_many(parts, width, True)
+    assert [[plane.tobytes() for plane in planes] for planes in together] == [
+        [plane.tobytes() for plane in filters.split(part, width, True)] for part in parts
+    ]
+
+
+def test_a_batch_has_a_size_or_one_block() -> None:
+    sizes = [filters.BATCH_SIZE, 1, filters.BATCH_SIZE - 1, 1, filters.BATCH_SIZE + 1, 2]
+    parts = [np.zeros(size, np.uint8) for size in sizes]
+    assert [(b.start, b.stop) for b in filters.batches(parts)] == [(0, 1), (1, 3), (3, 4), (4, 5), (5, 6)]
+
+
 @given(st.binary(min_size=0, max_size=300), st.sampled_from(WIDTHS), st.booleans())
 def test_merge_undoes_split(data: bytes, width: int, rotated: bool) -> None:
     block = np.frombuffer(data, np.uint8)

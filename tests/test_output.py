@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etpack.output import TEMPORARY_SUFFIX, FileOutput, OutputExistsError
+from etpack.output import TEMPORARY_SUFFIX, FileOutput, OutputError
 
 
 def test_the_file_appears_when_it_is_complete(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: ty
 def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "x"
     target.write_bytes(b"old")
-    with pytest.raises(OutputExistsError, match="already") as caught, FileOutput(target):
+    with pytest.raises(OutputError, match="exists already") as caught, FileOutput(target):
         pass
     assert (caught.value.exit_code, caught.value.path) == (2, str(target))
     with FileOutput(target, overwrite=True) as out:
@@ -46,7 +46,7 @@ def test_a_file_that_is_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "x"
-    with pytest.raises(OutputExistsError), FileOutput(target) as out:  # noqa: PT012
+    with pytest.raises(OutputError), FileOutput(target) as out:  # noqa: PT012
         out.write(b"ours")
         target.write_bytes(b"theirs")
     assert target.read_bytes() == b"theirs"

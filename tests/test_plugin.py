@@ -66,6 +66,6 @@ def test_a_plugin_that_does_not_load_is_named(digits: Path, tmp_path: Path) -> N
     (info / "entry_points.txt").write_text("[etpack.codecs]\nbroken = absent_module:codec\n")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     result = _run(env, "compress", digits, "-o", tmp_path / "x.etz", "--codec", "broken")
-    assert result.returncode == 1
-    assert "absent_module:codec" in result.stderr
+    assert result.returncode == 2
+    assert "absent_module:codec does not load" in result.stderr
     assert "Traceback" not in result.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from etpack.errors import SourceError
-from etpack.sources import BufferSource, FileObjectSource, FileSource, RangeSource, Source, open_source
+from etpack.sources import BufferSource, FileObjectSource, FileSource, Source, open_source
 
 DATA = bytes(range(256)) * 40
 
@@ -27,7 +27,6 @@ MAKERS: dict[str, Callable[[Path], Source]] = {
     "buffer": lambda path: BufferSource(path.read_bytes()),
     "file object": lambda path: FileObjectSource(path.open("rb")),
     "dribble": lambda path: FileObjectSource(_Dribble(path.read_bytes())),
-    "range": lambda path: RangeSource(BufferSource(b"before" + path.read_bytes() + b"after"), 6, len(DATA)),
 }
 
 
@@ -93,3 +92,17 @@ def test_open_source_says_what_it_takes(path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         open_source(path.parent / "absent")
     assert caught.value.filename == str(path.parent / "absent")
+
+
+def test_a_closed_file_says_so(path: Path) -> None:
+    source = FileSource(path)
+    source.close()
+    with pytest.raises(ValueError, match="closed"):
+        source.read_at(0, 1)
+
+
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
+        with pytest.raises(OSError, match="at random"):
+            open_source(place)

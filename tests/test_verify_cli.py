@@ -81,7 +81,7 @@ def test_the_process_exits_with_it(files: Path) -> None:
     assert missing.returncode == 4
     assert missing.stderr == ""
     assert missing.stdout == (
-        "missing.etz: error: No such file or directory [readable]; check the path\n1 file: 0 good, 1 bad\n"
+        "missing.etz: error: No such file or directory [readable]; check the path\n1 file: 0 good, 0 bad, 1 unreadable\n"
     )
     usage = run()
     assert usage.returncode == 2

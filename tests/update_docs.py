@@ -10,6 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from tests.test_device import SEGMENT, device_reads
 from tests.test_docs import error_tree, prepare, run_console
 from tests.test_spec import ROOT, byte_map, worked_example
 
@@ -34,8 +35,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         _update_readme(Path(name))
         example, table = worked_example(Path(name)), byte_map(Path(name))
+        reads = device_reads(Path(name) / "d.etz", *SEGMENT)
     _replace(schemas / "etz-v1.md", r"(?<=<!-- worked-example -->\n```\n).*?(?=\n```)", example)
     _replace(schemas / "DESIGN.md", r"(?<=<!-- byte-map -->\n\n).*?(?=\n\n)", table)
+    _replace(schemas / "DESIGN.md", r"(?<=<!-- device-reads -->\n\n).*?(?=\n\n)", reads)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def check_sections(file: EtzFile, source: Source, findings: Findings) -> None:
     """Compare the checksum of every section but the manifest, whose checksum is compared when a file is opened."""
     for section in file.sections:
         if section.type != SectionType.MANIFEST and _section_crc(source, section) != section.crc:
-            message = f"the checksum of section type {section.type} does not match"
+            message = f"the checksum of {layout.section_name(section.type)} does not match"
             findings.add(corrupt("section-crc", message, Place(section.stored_offset)))
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from etpack.errors import EtpackError, PteError
+from etpack.errors import REMEDIES, EtpackError, PteError
 from etpack.plan import Extent
 from etpack.pte import FileKind, Range
 
@@ -15,20 +14,6 @@ MAX_FINDINGS = 100
 
 # Which of several exit codes says most: a bad file, then what is unsupported, then what could not be read.
 _EXIT_CODES = (1, 3, 4)
-
-_REMEDIES = {
-    errno.ENOENT: "check the path",
-    errno.EACCES: "check the permissions",
-    errno.EISDIR: "give a file, not a folder",
-}
-
-# What to do next where the error itself does not say.
-_HINTS = {
-    "not-etz": "is it an .etz? then it was damaged: fetch it again",
-    "truncated": "fetch the file again",
-    "corrupt": "fetch the file again, or pack it anew",
-    "bad-model": "fetch the file again, or export it anew",
-}
 
 
 @dataclass(frozen=True)
@@ -184,7 +169,7 @@ class Findings:
 def to_finding(exc: EtpackError | OSError, place: Place) -> Finding:
     """Return the finding for an error; its offset goes into the place, unless that has one."""
     if not isinstance(exc, EtpackError):
-        hint = _REMEDIES.get(exc.errno or 0)
+        hint = REMEDIES.get(exc.errno or 0)
         return Finding("readable", "io", exc.strerror or str(exc), place, exit_code=4, hint=hint)
     rule = getattr(exc, "rule", None) or exc.slug
     where: int | None = getattr(exc, "where", None)
@@ -195,4 +180,4 @@ def to_finding(exc: EtpackError | OSError, place: Place) -> Finding:
             place = replace(place, content=Range(where, 0))
         elif place.stored_offset is None:
             place = replace(place, stored_offset=where)
-    return Finding(rule, exc.slug, message, place, exit_code=exc.exit_code, hint=exc.hint or _HINTS.get(exc.slug))
+    return Finding(rule, exc.slug, message, place, exit_code=exc.exit_code, hint=exc.hint)

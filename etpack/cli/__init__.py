@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -12,20 +11,9 @@ from typing import Any, NoReturn
 import click
 
 from etpack import __version__
-from etpack.errors import EtpackError
+from etpack.errors import REMEDIES, EtpackError
 
 _COMMANDS = ("compress", "decompress", "extract", "inspect", "verify")
-
-_REMEDIES = {
-    errno.ENOSPC: "make room on the disk, or write elsewhere with -o; nothing was left behind",
-    errno.EDQUOT: "make room in your quota, or write elsewhere with -o; nothing was left behind",
-    errno.EACCES: "check the permissions, or write elsewhere with -o",
-    errno.EROFS: "write elsewhere with -o",
-    errno.ENOENT: "check the path",
-    errno.EISDIR: "give a file, not a folder",
-    errno.EBUSY: "wait for the other one to finish, or write elsewhere with -o",
-    errno.EMFILE: "raise the limit on open files (ulimit -n)",
-}
 
 INTERNAL_ERROR = 70
 
@@ -93,7 +81,7 @@ def report_error(exc: Exception) -> int:
         return _fail(f"{where}{exc}" + (f"; {exc.hint}" if exc.hint else ""), exc.exit_code)
     if isinstance(exc, OSError):
         where = f"{exc.filename}: " if exc.filename else ""
-        remedy = _REMEDIES.get(exc.errno or 0)
+        remedy = REMEDIES.get(exc.errno or 0)
         return _fail(f"{where}{exc.strerror or exc}" + (f"; {remedy}" if remedy else ""), 4)
     if isinstance(exc, MemoryError):
         return _fail("out of memory; use fewer threads (-j 1) or a smaller --block-size", 3)

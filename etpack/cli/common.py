@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,21 +20,42 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 STDOUT = "-"
 
+_SIZE = re.compile(r"(?P<hex>0x[0-9a-f]+)|(?P<number>[0-9]+)(?P<unit>[kmgt]?)(i?b)?", re.IGNORECASE)
+
+
+class _Input(click.Path):
+    """A file to read at random, completed by the shell."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == STDOUT:
+            self.fail("stdin cannot be read at random; give a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+INPUT = _Input()
+
 
 def parse_size(text: str) -> int:
     """Return a number of bytes written as 65536, 0x10000, 64K, 1M or 2GiB."""
-    number = text.strip().upper().removesuffix("B").removesuffix("I")
-    shift = {"K": 10, "M": 20, "G": 30, "T": 40}.get(number[-1:], 0)
-    try:
-        return int(number[:-1] if shift else number, 0) << shift
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is not a size; write for instance 64K") from None
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size; write for instance 64K or 0x10000")
+    if match["hex"]:
+        return int(match["hex"], 16)
+    return int(match["number"]) << {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[match["unit"].upper()]
+
+
+# The type of an option that takes a number of bytes.
+SIZE: dict[str, Any] = {"type": parse_size, "metavar": "SIZE", "show_default": True}
 
 
 def output_options(command: F) -> F:
     """Add -o and -f."""
     command = click.option("-f", "--force", is_flag=True, help="Overwrite an output that is there.")(command)
-    return click.option("-o", "--output", metavar="PATH", help="Where the result goes; - for stdout.")(command)
+    kind = click.Path()
+    return click.option("-o", "--output", type=kind, metavar="PATH", help="Where the result goes; - for stdout.")(
+        command
+    )
 
 
 def jobs_option(command: F) -> F:
@@ -79,7 +101,7 @@ def open_output(path: str, *, force: bool) -> Iterator[Output]:
         click.UsageError: stdout is a terminal.
     """
     if path != STDOUT:
-        with FileOutput(path, overwrite=force) as file:
+        with FileOutput(path, overwrite=force, readable=True) as file:
             yield file
         return
     refuse_terminal()

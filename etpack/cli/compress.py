@@ -8,27 +8,42 @@ from pathlib import Path
 
 import click
 
+from etpack import codecs
 from etpack.cli import common
 from etpack.codecs import Effort
+from etpack.errors import CodecMissingError
 from etpack.files import packed_path
+from etpack.output import refuse_input
 from etpack.sources import open_source
 from etpack.writer import Options, PackResult, pack
 
 
+def _known_codec(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    """Refuse a codec that is not there before any file is looked at."""
+    try:
+        return name if name in codecs.BUILT_IN_NAMES else codecs.by_name(name).name
+    except CodecMissingError as exc:
+        raise click.BadParameter(f"{exc}; {exc.hint}") from exc
+
+
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("files", nargs=-1, required=True, metavar="MODEL...", type=common.INPUT)
 @common.output_options
+@click.option("--block-size", **common.SIZE, default="64K", help="Bytes in a block, 4K to 4M.")
 @click.option(
-    "--block-size", type=common.parse_size, default="64K", show_default=True, help="Bytes in a block, 4K to 4M."
+    "--codec", default="auto", show_default=True, callback=_known_codec, help="auto, zstd, lz4, raw, or one installed."
 )
-@click.option("--codec", default="auto", show_default=True, help="auto, zstd, lz4, raw, or one that is installed.")
-@click.option("--effort", type=click.Choice([e.value for e in Effort]), default="default", show_default=True)
+@click.option(
+    "--effort",
+    type=click.Choice([effort.value for effort in Effort]),
+    default=Effort.DEFAULT.value,
+    show_default=True,
+    help="How hard to look for a smaller file.",
+)
 @click.option(
     "--no-filter", is_flag=True, help="No byte planes: each block is one bare stream. Gains little on weights."
 )
-@click.option(
-    "--align", type=common.parse_size, default="1", show_default=True, help="Alignment of each stream in the file."
-)
+@click.option("--align", **common.SIZE, default="1", help="Alignment of each stream in the file.")
 @click.option("--opaque", is_flag=True, help="Pack any file, without looking into it.")
 @click.option("--no-check", is_flag=True, help="Do not decode and compare each block before it is written.")
 @common.jobs_option
@@ -63,9 +78,14 @@ def compress(
         start = time.perf_counter()
         with closing(open_source(file)) as source:
             target = output or str(packed_path(Path(file)))
+            refuse_input(target, file)
             with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
                 result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
         results.append(_to_json(file, target, result))
+        if result.stored_size > result.content_size and codec != "raw":
+            click.echo(
+                f"etpack: warning: {target} is larger than the model: --align costs most in small ones", err=True
+            )
         if verbose:
             common.echo_speed(file, result.content_size, time.perf_counter() - start, jobs)
         if not quiet and not as_json:

@@ -9,13 +9,13 @@ import click
 
 from etpack.cli import common
 from etpack.files import unpacked_path
-from etpack.output import FileOutput, Output
+from etpack.output import FileOutput, Output, refuse_input
 from etpack.reader import EtzFile
 from etpack.unpack import unpack
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE.etz...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE.etz...", type=common.INPUT)
 @common.output_options
 @common.jobs_option
 @common.quiet_option
@@ -38,6 +38,7 @@ def decompress(
         start = time.perf_counter()
         with EtzFile(name, jobs=jobs) as file:
             target = output or str(unpacked_path(Path(name), file.manifest.kind))
+            refuse_input(target, name)
             sha256 = _restore(file, target, force, jobs, quiet)
             results.append({"file": name, "output": target, "content_size": file.size, "content_sha256": sha256})
         if verbose:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import click
 
 from etpack import pick
 from etpack.cli import common
-from etpack.describe.words import safe
+from etpack.describe.words import plural, safe
 from etpack.errors import EtpackError
 from etpack.files import SUFFIX
 from etpack.loader import DataLoader
-from etpack.output import FileOutput, Output
+from etpack.output import FileOutput, Output, refuse_input
 from etpack.pte import Range, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.sources import Source, open_source
@@ -40,7 +41,7 @@ class _Choice:
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=common.INPUT)
 @click.option("--segment", type=click.IntRange(0), metavar="N", help="A segment, by number.")
 @click.option("--delegate", metavar="ID[:N]|METHOD:N", help="A delegate's data, as its backend gets it.")
 @click.option("--key", metavar="NAME", help="Named data, by key.")
@@ -69,8 +70,12 @@ def extract(
     """
     choice = _choose(segment, delegate, key, tensor, place)
     target = output or str(_default_path(Path(file), choice))
-    content = _open(file, jobs)
-    with DataLoader(content) as loader:
+    refuse_input(target, file)
+    with (
+        closing(open_source(file)) as source,
+        closing(_content(source, jobs)) as content,
+        DataLoader(content) as loader,
+    ):
         found = _find(content, choice)
         sha256 = _write(loader, found, target, force, jobs)
     result = {
@@ -85,9 +90,8 @@ def extract(
     if as_json:
         common.echo_json({"results": [result]}, err=target == common.STDOUT)
     elif not quiet:
-        message = (
-            f"{file}: {choice.option} {safe(choice.value)} -> {target}: {found.size:,} bytes from {found.offset:#x}"
-        )
+        size = plural(found.size, "byte")
+        message = f"{file}: {choice.option} {safe(choice.value)} -> {target}: {size} from {found.offset:#x}"
         click.echo(message, err=target == common.STDOUT)
 
 
@@ -123,9 +127,8 @@ def _default_path(file: Path, choice: _Choice) -> Path:
     return file.with_name(f"{stem}.{choice.label}.bin")
 
 
-def _open(file: str, jobs: int | None) -> Source:
+def _content(source: Source, jobs: int | None) -> Source:
     """Return the content of a file: of the `.etz` if it is one, else the file itself."""
-    source = open_source(file)
     return EtzFile(source, jobs=jobs) if is_etz(source) else source
 
 

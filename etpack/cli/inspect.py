@@ -11,7 +11,7 @@ from etpack.report import inspect_file
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=common.INPUT)
 @click.option("--blocks", is_flag=True, help="List the blocks of an .etz, with the codec of each plane.")
 @click.option("--tensors", is_flag=True, help="List the tensors.")
 @click.option("--all", "everything", is_flag=True, help="Show all rows of long tables.")
@@ -19,7 +19,7 @@ from etpack.report import inspect_file
 def inspect(files: tuple[str, ...], blocks: bool, tensors: bool, everything: bool, as_json: bool) -> None:
     """Show what a .pte, .ptd, .bpte or .etz holds, how it is stored, and what of it comes back after loading.
 
-    Of an .etz, nothing but its index and the blocks of its program is read.
+    Of an .etz, its index, the blocks of its program, and the directory of a block of each extent are read.
     """
     reports = (inspect_file(file, blocks=blocks, tensors=tensors) for file in files)
     if as_json:

@@ -12,10 +12,10 @@ from etpack.output import FileOutput
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=common.INPUT)
 @click.option("--fast", is_flag=True, help="Check structure and stored checksums; decode nothing.")
-@click.option("--against", metavar="MODEL", help="A file, packed or plain, that the content must be equal to.")
-@click.option("--junit", metavar="PATH", help="Write a JUnit XML report, replacing an old one; - for stdout.")
+@click.option("--against", type=common.INPUT, metavar="MODEL", help="A file that the content must be equal to.")
+@click.option("--junit", type=click.Path(), metavar="PATH", help="Write a JUnit XML report; - for stdout.")
 @common.jobs_option
 @common.quiet_option
 @common.json_option

@@ -52,9 +52,12 @@ def describe_place(place: Place) -> str:
 
 
 def describe_summary(verdicts: Sequence[FileVerdict]) -> str:
-    """Return how many files are good and bad."""
-    good = sum(verdict.ok for verdict in verdicts)
-    return f"{plural(len(verdicts), 'file')}: {good:,} good, {len(verdicts) - good:,} bad"
+    """Return how many files are good, bad, and neither because they could not be judged."""
+    codes = [verdict.exit_code for verdict in verdicts]
+    parts = [f"{codes.count(0):,} good", f"{codes.count(1):,} bad"]
+    parts += [f"{codes.count(3):,} not supported here"] if 3 in codes else []
+    parts += [f"{codes.count(4):,} unreadable"] if 4 in codes else []
+    return f"{plural(len(verdicts), 'file')}: {', '.join(parts)}"
 
 
 def _checked(verdict: FileVerdict) -> str:

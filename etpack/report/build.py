@@ -63,7 +63,11 @@ def _plain(source: Source) -> Report:
 
 
 def _packed(source: Source, *, blocks: bool) -> Report:
-    file = EtzFile(source)
+    with EtzFile(source) as file:
+        return _packed_report(file, source, blocks=blocks)
+
+
+def _packed_report(file: EtzFile, source: Source, *, blocks: bool) -> Report:
     model, missing = _model(file)
     packing, stored = describe_storage(file, source)
     extents = [
