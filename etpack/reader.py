@@ -19,6 +19,7 @@ from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.limits import Limits
 from etpack.manifest import Manifest
 from etpack.pte import ModelFile, Range, read_model
+from etpack.source_io import SourceIO
 from etpack.sources import Source, SourceLike, check_range, open_source
 
 if TYPE_CHECKING:
@@ -362,7 +363,7 @@ class EtzFile:
 
     def open_file(self) -> io.BufferedReader:
         """Return the content as a read-only, seekable binary file object with a position of its own."""
-        return io.BufferedReader(_ContentIO(self), buffer_size=self.block_size)
+        return io.BufferedReader(SourceIO(self), buffer_size=self.block_size)
 
     def close(self) -> None:
         """Close the source, if it was opened here, and the threads."""
@@ -398,40 +399,6 @@ def _adjoins(first: IndexEntry, second: IndexEntry) -> bool:
     """Whether one read can fetch both blocks without fetching anything else but padding."""
     gap = second.stored_offset - (first.stored_offset + first.stored_size)
     return 0 <= gap < layout.PAGE_SIZE
-
-
-class _ContentIO(io.RawIOBase):
-    """The content as a raw file; `io.BufferedReader` around it does the rest."""
-
-    def __init__(self, file: EtzFile) -> None:
-        super().__init__()
-        self._file = file
-        self._position = 0
-        self.name = file.name
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"seek to {base + offset}")
-        self._position = base + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        view = memoryview(buffer).cast("B")
-        size = max(0, min(len(view), self._file.size - self._position))
-        if size:
-            self._file.read_into(self._position, view[:size])
-        self._position += size
-        return size
 
 
 def check_jobs(jobs: int | None) -> None:

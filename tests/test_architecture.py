@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "etpack"
 ROWS = (
     {"errors", "__version__"},
     {"sources", "filters", "layout", "limits", "output", "_flatbuffers"},
-    {"codecs", "flatbuffer"},
+    {"codecs", "flatbuffer", "source_io"},
     {"pte"},
     {"plan", "blocks", "probe"},
     {"manifest", "encode"},
