@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import jsonschema
 import pytest
 
 import etpack
+from etpack.cli import common
 from tests.conftest import ROOT
 
 
@@ -34,6 +36,21 @@ def model(digits: Path, tmp_path: Path) -> Path:
 def test_version() -> None:
     result = run("--version")
     assert (result.returncode, result.stdout) == (0, f"etpack {etpack.__version__}\n")
+
+
+SIZES = {"0": 0, "65536": 65536, "64K": 65536, "64KiB": 65536, "64kb": 65536, "1M": 1 << 20, "2GiB": 2 << 30}
+HEX_SIZES = {"0x1B": 27, "0xFB": 251, "0x1000": 4096, "7B": 7}
+
+
+@pytest.mark.parametrize(("text", "size"), {**SIZES, **HEX_SIZES}.items())
+def test_sizes(text: str, size: int) -> None:
+    assert common.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "K", "64KK", "-1", "1e6", "0x", "0x1K", "1.5M", "٣"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        common.parse_size(text)
 
 
 def test_help_names_every_command_and_exit_code() -> None:
@@ -99,6 +116,37 @@ def test_json_results(model: Path) -> None:
     result = run("extract", model, "--range", "0:64", "-o", model.with_suffix(".head"), "--json")
     _validate("extract", result.stdout)
     assert restored["content_sha256"] == entry["content_sha256"]
+
+
+def test_json_tells_what_was_done_before_an_error(model: Path) -> None:
+    result = run("compress", model, model.parent / "absent.pte", "--json")
+    assert result.returncode == 4
+    assert [entry["file"] for entry in json.loads(result.stdout)["results"]] == [str(model)]
+
+
+def test_a_file_that_grows_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(os.urandom(5000))
+    result = run("compress", "--opaque", "--align", "1M", tmp_path / "x")
+    assert result.returncode == 0
+    assert "warning" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [("compress mod", "file,mod"), ("verify m", "file,m"), ("ins", "inspect")]
+)
+def test_the_shell_completes(words: str, wanted: str) -> None:
+    line = ["etpack", *words.split()]
+    env = {**os.environ, "_ETPACK_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(line)}
+    result = run(env={**env, "COMP_CWORD": str(len(line) - 1)})
+    assert wanted in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["compress", "decompress"])
+def test_a_pipe_gets_the_whole_file(model: Path, packed_digits: Path, kind: str) -> None:
+    source = model if kind == "compress" else packed_digits
+    command = [sys.executable, "-m", "etpack", kind, "-q", str(source), "-f", "-o", "/dev/stdout"]
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert piped.stdout == (packed_digits if kind == "compress" else model).read_bytes()
 
 
 def test_verbose_says_how_fast(model: Path) -> None:

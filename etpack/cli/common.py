@@ -94,6 +94,17 @@ def echo_json(value: object, *, err: bool = False) -> None:
 
 
 @contextlib.contextmanager
+def json_results(as_json: bool, *, err: bool) -> Iterator[list[dict[str, object]]]:
+    """Yield a list to collect results in; print it at the end if asked, also when a later file gave an error."""
+    results: list[dict[str, object]] = []
+    try:
+        yield results
+    finally:
+        if as_json:
+            echo_json({"results": results}, err=err)
+
+
+@contextlib.contextmanager
 def open_output(path: str, *, force: bool) -> Iterator[Output]:
     """Open an output file, or, for "-", a spool that is copied to stdout when it is complete and good.
 

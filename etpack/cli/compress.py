@@ -73,25 +73,22 @@ def compress(
         options = Options(block_size, codec, Effort(effort), not no_filter, align, opaque)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
-    results = []
-    for file in files:
-        start = time.perf_counter()
-        with closing(open_source(file)) as source:
-            target = output or str(packed_path(Path(file)))
-            refuse_input(target, file)
-            with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
-                result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
-        results.append(_to_json(file, target, result))
-        if result.stored_size > result.content_size and codec != "raw":
-            click.echo(
-                f"etpack: warning: {target} is larger than the model: --align costs most in small ones", err=True
-            )
-        if verbose:
-            common.echo_speed(file, result.content_size, time.perf_counter() - start, jobs)
-        if not quiet and not as_json:
-            click.echo(_describe(file, target, result), err=target == common.STDOUT)
-    if as_json:
-        common.echo_json({"results": results}, err=output == common.STDOUT)
+    with common.json_results(as_json, err=output == common.STDOUT) as results:
+        for file in files:
+            start = time.perf_counter()
+            with closing(open_source(file)) as source:
+                target = output or str(packed_path(Path(file)))
+                refuse_input(target, file)
+                with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
+                    result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
+            results.append(_to_json(file, target, result))
+            if result.stored_size > result.content_size and not quiet:
+                hint = "small files do not gain, and --align costs most in them"
+                click.echo(f"etpack: warning: {target} is larger than {file}: {hint}", err=True)
+            if verbose:
+                common.echo_speed(file, result.content_size, time.perf_counter() - start, jobs)
+            if not quiet and not as_json:
+                click.echo(_describe(file, target, result), err=target == common.STDOUT)
 
 
 def _describe(file: str, target: str, result: PackResult) -> str:

@@ -33,20 +33,18 @@ def decompress(
     """Restore packed models, byte for byte; every block and the SHA-256 of the whole are checked."""
     if output and len(files) > 1:
         raise click.UsageError("-o takes one FILE")
-    results = []
-    for name in files:
-        start = time.perf_counter()
-        with EtzFile(name, jobs=jobs) as file:
-            target = output or str(unpacked_path(Path(name), file.manifest.kind))
-            refuse_input(target, name)
-            sha256 = _restore(file, target, force, jobs, quiet)
-            results.append({"file": name, "output": target, "content_size": file.size, "content_sha256": sha256})
-        if verbose:
-            common.echo_speed(name, file.size, time.perf_counter() - start, jobs)
-        if not quiet and not as_json:
-            click.echo(f"{name} -> {target}: {file.size:,} bytes", err=target == common.STDOUT)
-    if as_json:
-        common.echo_json({"results": results}, err=output == common.STDOUT)
+    with common.json_results(as_json, err=output == common.STDOUT) as results:
+        for name in files:
+            start = time.perf_counter()
+            with EtzFile(name, jobs=jobs) as file:
+                target = output or str(unpacked_path(Path(name), file.manifest.kind))
+                refuse_input(target, name)
+                sha256 = _restore(file, target, force, jobs, quiet)
+                results.append({"file": name, "output": target, "content_size": file.size, "content_sha256": sha256})
+            if verbose:
+                common.echo_speed(name, file.size, time.perf_counter() - start, jobs)
+            if not quiet and not as_json:
+                click.echo(f"{name} -> {target}: {file.size:,} bytes", err=target == common.STDOUT)
 
 
 def _restore(file: EtzFile, target: str, force: bool, jobs: int | None, quiet: bool) -> str:
