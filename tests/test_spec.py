@@ -27,6 +27,11 @@ def spec_rules() -> list[str]:
     return _RULE_ROW.findall(SPEC)
 
 
+def verify_rules() -> list[str]:
+    """Return the ids of the rules that are checked by a tool that verifies a whole file."""
+    return [rule for rule in spec_rules() if re.search(rf"^\| {rule} \|.*verify \|$", SPEC, re.MULTILINE)]
+
+
 def code_rules() -> set[str]:
     """Return the rule ids that the code names, those of models left out."""
     found = set()

@@ -18,23 +18,7 @@ from etpack.pte import FileKind, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.sources import Source, SourceLike, open_source
 
-__all__ = ["MAX_FINDINGS", "RULES", "FileVerdict", "Finding", "Place", "verify_file", "worst_exit_code"]
-
-# The rules that verify alone checks; a reader checks the others when it opens a file or uses a block.
-RULES: dict[str, str] = {
-    "section-crc": "the checksum of a section, of known type or not, does not match its bytes.",
-    "stored-cover": "a stored byte before the sections belongs neither to the header, nor to a block, nor to the "
-    "padding that the alignment asks for before a block.",
-    "stored-overlap": "two blocks share a stored byte, but their stored ranges are not the same.",
-    "padding-zero": "a byte of the padding before a block is not zero.",
-    "constant-crc": "a block without stored bytes has a checksum other than 0.",
-    "footer-max-stored": "the footer's largest stored block is not the size of the largest stored block.",
-    "footer-max-scratch": "the footer's largest plane scratch is not what the most demanding block needs.",
-    "footer-codecs-used": "the footer's codec list is not the set of codecs that blocks and planes use.",
-    "manifest-agrees": "what the manifest says of the content (its kind) or of an extent (role, segments, delegates, "
-    "keys, methods) differs from what the content itself says.",
-    "content-sha256": "the content does not have the SHA-256 that the footer records.",
-}
+__all__ = ["MAX_FINDINGS", "FileVerdict", "Finding", "Place", "verify_file", "worst_exit_code"]
 
 
 def verify_file(

@@ -48,7 +48,7 @@ class Place:
 class Finding:
     """One broken rule."""
 
-    # Id of the rule: of the specification, of `etpack.pte.RULES`, or of `etpack.check.RULES`.
+    # Id of the rule, of the specification or of `etpack.pte.RULES`; "readable" or "against-..." where none is broken.
     rule: str
     # The kind of error, as `EtpackError.slug`.
     slug: str

@@ -186,8 +186,8 @@ def _named_data(model: ModelFile, backends: Backends) -> Iterator[Use]:
     methods = tuple(sorted(set().union(*askers.values())))
     asked = fates.of_named_data(ids, backends) if ids else fates.UNCLAIMED
     for named in model.named_data:
-        extent = model.segments[named.segment].range
-        use = Use(UseKind.NAMED_DATA, named.key, extent, extent.size, Place.SEGMENT, named.segment, methods, ids, asked)
+        place = model.segments[named.segment].range
+        use = Use(UseKind.NAMED_DATA, named.key, place, place.size, Place.SEGMENT, named.segment, methods, ids, asked)
         if named.key in external:
             use = replace(use, methods=external[named.key], backends=(), fate=fates.EXTERNAL_HERE)
         yield use
@@ -209,9 +209,9 @@ def _data_file_uses(model: ModelFile) -> Iterator[Use]:
         fates.DATA_MAP,
     )  # fmt: skip
     for named in model.named_data:
-        extent = model.segments[named.segment].range
+        place = model.segments[named.segment].range
         yield Use(
-            UseKind.NAMED_DATA, named.key, extent, extent.size, Place.SEGMENT, named.segment, (), (), fates.DATA_FILE
+            UseKind.NAMED_DATA, named.key, place, place.size, Place.SEGMENT, named.segment, (), (), fates.DATA_FILE
         )
     for segment in model.segments:
         if Role.UNUSED in segment.roles and segment.range.size:
