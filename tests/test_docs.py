@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import etpack
-from etpack import pick, selfcheck
+from etpack import output, pick, selfcheck
 from etpack.errors import EtpackError, FormatError
 
 ROOT = Path(__file__).parent.parent
@@ -97,6 +97,7 @@ def test_the_readme_shows_the_errors() -> None:
 
 
 def test_errors_outside_the_tree_module_are_shown_too() -> None:
+    assert output.OutputError.slug in error_tree()
     assert pick.PickError.slug in error_tree()
     assert selfcheck.SelfCheckError.slug in error_tree()
 
