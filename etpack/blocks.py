@@ -151,7 +151,7 @@ def parse_planes(
             streams.append(Stream(plane.codec, b"", plane.size))
             continue
         start = align_up(position, alignment)
-        if any(stored[position:start]):
+        if np.frombuffer(stored[position:start], np.uint8).any():
             raise CorruptError(f"block {number}: padding is not zero", rule="block-padding", where=where + position)
         position = start + plane.stream_size
         streams.append(Stream(plane.codec, stored[start:position]))

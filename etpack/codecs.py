@@ -13,7 +13,7 @@ import threading
 from enum import Enum
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from etpack.errors import CodecMissingError, UnsupportedError
+from etpack.errors import CodecMissingError, EtpackError, UnsupportedError
 from etpack.layout import CodecId, bitplanes_size, is_private
 
 BytesLike: TypeAlias = "bytes | bytearray | memoryview"
@@ -202,6 +202,29 @@ _entry_points_loaded = False
 _broken_plugins: list[str] = []
 
 
+class _Guarded:
+    """A codec of someone else's: whatever it raises, and whatever it returns, becomes an error that names it."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.id = codec.id
+        self.name = codec.name
+        self.codec = codec
+
+    def encode(self, data: BytesLike, effort: Effort) -> bytes:
+        try:
+            return bytes(memoryview(self.codec.encode(data, effort)))
+        except Exception as exc:
+            raise EtpackError(f"the codec {self.name!r} failed: {exc!r}", hint="ask its vendor") from exc
+
+    def decode(self, stream: BytesLike, size: int) -> BytesLike:
+        try:
+            return memoryview(self.codec.decode(stream, size)).cast("B")
+        except StreamError:
+            raise
+        except Exception as exc:
+            raise StreamError(f"the codec {self.name!r} failed: {exc!r}") from exc
+
+
 def register(codec: Codec) -> None:
     """Make a private codec known to this process.
 
@@ -212,9 +235,10 @@ def register(codec: Codec) -> None:
         raise ValueError(f"codec {codec.name!r} has id {codec.id}; codecs outside etpack take 128 to 254")
     with _lock:
         for other in _by_id.values():
-            if (other.id == codec.id or other.name == codec.name) and other is not codec:
+            same = isinstance(other, _Guarded) and other.codec is codec
+            if (other.id == codec.id or other.name == codec.name) and not same:
                 raise ValueError(f"codec {codec.name!r} ({codec.id}) clashes with {other.name!r} ({other.id})")
-        _by_id[codec.id] = codec
+        _by_id[codec.id] = _Guarded(codec)
 
 
 def _load_entry_points() -> None:

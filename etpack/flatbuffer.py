@@ -16,14 +16,19 @@ from etpack.sources import Source, check_range
 # Makes the error to raise from a message and an offset in the source in bytes.
 Fail = Callable[[str, int], Exception]
 
-# Tables, vector elements and the like that one file may cost. Real programs stay a hundred times below; a file whose
-# vectors all point at one huge vector would run for years.
+# Tables, vector elements and the like that one file may cost; a file whose vectors all point at one huge vector would
+# run for years. Real programs take a step for twenty bytes; ten times that is allowed, and more where there are few.
 WORK_LIMIT = 2_000_000
+_WORK_AT_LEAST = 50_000
+_BYTES_PER_STEP = 2
 
 # Strings cost one step for so many bytes.
 _STRING_STEP = 16
 
 _PAGE_BITS = 18
+# Pages that are kept, and what it costs to read one.
+_MAX_PAGES = 64
+_PAGE_STEPS = 100
 _PAGE_MASK = (1 << _PAGE_BITS) - 1
 
 _U8 = Struct("<B")
@@ -56,7 +61,7 @@ class Flatbuffer:
             fail: Makes the error that is raised when a rule is broken.
             offset: Where in the source the flatbuffer begins, with its root offset in the first four bytes.
             size: Size of the flatbuffer in bytes; all that follows `offset` if None.
-            work_limit: Steps after which reading is refused.
+            work_limit: Steps after which reading is refused, at most; small flatbuffers get fewer.
 
         Raises:
             ValueError: The part leaves the source.
@@ -69,8 +74,7 @@ class Flatbuffer:
         self._fail = fail
         self._pages: dict[int, bytes] = {}
         self._vtables: dict[int, tuple[int, ...]] = {}
-        self._work_limit = work_limit
-        self._work_left = work_limit
+        self._work_limit = self._work_left = min(work_limit, _WORK_AT_LEAST + size // _BYTES_PER_STEP)
 
     def root(self) -> Table:
         """Return the root table."""
@@ -129,6 +133,9 @@ class Flatbuffer:
         page = self._pages.get(number)
         if page is None:
             at = self.start + (number << _PAGE_BITS)
+            self.spend(_PAGE_STEPS, at)
+            if len(self._pages) == _MAX_PAGES:
+                del self._pages[next(iter(self._pages))]
             page = self._pages[number] = self._source.read_at(at, min(1 << _PAGE_BITS, self.end - at))
         return page
 

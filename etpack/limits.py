@@ -12,7 +12,7 @@ class Limits:
     """The most that a reader will go along with."""
 
     # Bytes of content.
-    content_size: int = 1 << 38
+    content_size: int = 1 << 36
     # Entries of the index, 16 bytes each.
     blocks: int = 1 << 24
     # Entries of the extent table.

@@ -16,6 +16,8 @@ from etpack.reader import EtzFile, available_processors, check_jobs, is_etz
 from etpack.sources import SourceLike, check_range, open_source
 
 DEFAULT_CHUNK_SIZE = 1 << 20
+# Threads that read ahead of one consumer, and with them the chunks in memory.
+_MAX_JOBS = 16
 
 
 class SegmentType(Enum):
@@ -157,6 +159,7 @@ class DataLoader:
         return self._chunks(offset, offset + size, chunk_size, jobs or available_processors())
 
     def _chunks(self, offset: int, end: int, chunk_size: int, jobs: int) -> Iterator[memoryview]:
+        jobs = min(jobs, -(-(end - offset) // chunk_size) or 1, _MAX_JOBS)
         free = [memoryview(bytearray(min(chunk_size, end - offset))) for _ in range(jobs + 1)]
         pending: deque[tuple[Future[None], memoryview, memoryview]] = deque()
         with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-load") as pool:

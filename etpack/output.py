@@ -148,6 +148,9 @@ class FileOutput:
 
     def _commit(self, temporary: str) -> None:
         with _naming(self.path):
+            _check_ours(self._fd, temporary)
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
             os.fsync(self._fd)
             self._refuse_existing()
             os.replace(temporary, self.path)
@@ -167,18 +170,39 @@ def _naming(path: str) -> Iterator[None]:
 
 def _open_locked(temporary: str, path: str) -> int:
     """Create the temporary file, or take over one whose writer is gone; return its descriptor."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fd = os.open(temporary, flags, 0o666)
+        except OSError as exc:
+            if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise _in_the_way(temporary) from exc
+            raise
         try:
             _lock(fd, path)
             # The former writer may have renamed or removed the file between our open and our lock.
-            if os.path.exists(temporary) and os.path.samestat(os.fstat(fd), os.stat(temporary)):
+            if os.path.lexists(temporary) and os.path.samestat(os.fstat(fd), os.lstat(temporary)):
+                _check_ours(fd, temporary)
                 os.ftruncate(fd, 0)
                 return fd
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _check_ours(fd: int, temporary: str) -> None:
+    """Raise OSError unless the temporary file is a plain file of ours, with no other name."""
+    status = os.fstat(fd)
+    good = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+    if not (good and os.path.lexists(temporary) and os.path.samestat(status, os.lstat(temporary))):
+        raise _in_the_way(temporary)
+
+
+def _in_the_way(temporary: str) -> OutputError:
+    return OutputError(
+        f"{temporary} is in the way, and is not a file that etpack left", hint="look at it and remove it"
+    )
 
 
 def _lock(fd: int, path: str) -> None:

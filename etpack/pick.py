@@ -49,7 +49,7 @@ def pick_delegate(model: ModelFile, name: str) -> Range:
         raise PickError("the model has no delegates", hint=_see_all("segment, tensor or range"))
     known = _delegate_names(delegates)
     head, colon, tail = name.rpartition(":")
-    number = int(tail) if colon and tail.isdecimal() else None
+    number = int(tail) if colon and tail.isdecimal() and len(tail) < 10 else None
     if number is not None:
         for method, delegate in delegates:
             if method == head and delegate.number == number:
@@ -99,7 +99,7 @@ def pick_tensor(model: ModelFile, name: str) -> Range:
     names = [tensor.name or f"#{number}" for number, tensor in enumerate(model.tensors)]
     if not names:
         raise PickError("the model has no tensors of its own", hint=_see_all("segment, delegate or range"))
-    if name.startswith("#") and name[1:].isdecimal():
+    if name.startswith("#") and name[1:].isdecimal() and len(name) < 10:
         found = list(model.tensors[int(name[1:]) : int(name[1:]) + 1])
     else:
         found = [tensor for tensor in model.tensors if tensor.name == name]

@@ -11,7 +11,7 @@ from etpack.errors import LimitError
 from etpack.pte import FileKind, ModelFile, Range, Role
 
 # An extent may lie in several segments; a file of segments that all overlap would name each in each.
-MAX_OVERLAPS = 1 << 20
+MAX_OVERLAPS = 1 << 16
 
 # Content is read and encoded in spans of about this many bytes.
 SPAN_SIZE = 1 << 20
@@ -138,7 +138,8 @@ def _sweep(points: Sequence[int], owners: Sequence[Extent]) -> Iterator[tuple[Ra
         while position < len(starting) and starting[position].range.offset <= start:
             active.append(starting[position])
             position += 1
-        overlaps += len(active)
+        if len(active) > 1:
+            overlaps += sum(1 + len(e.methods) + len(e.keys) + len(e.delegate_ids) for e in active)
         if overlaps > MAX_OVERLAPS:
             raise LimitError("the segments overlap each other too much", hint="pack it with --opaque")
         yield Range(start, end - start), active

@@ -77,6 +77,7 @@ class EtzFile:
         self._lock = threading.Lock()
         self._cache: OrderedDict[int, Bytes] = OrderedDict()
         self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
         try:
             self._open(limits or Limits())
         except BaseException as exc:
@@ -230,6 +231,8 @@ class EtzFile:
         import numpy as np
 
         view = memoryview(buffer).cast("B")
+        if self._closed:
+            raise ValueError(f"{self.name} was closed")
         check_range(self, offset, len(view))
         out = np.frombuffer(view, np.uint8)
         runs = list(self._runs(offset, out))
@@ -241,6 +244,10 @@ class EtzFile:
                 list(self._threads().map(self._read_run, runs))
         except EtpackError as exc:
             exc.path = exc.path or self.name
+            raise
+        except RuntimeError as exc:
+            if self._closed:  # the pool takes nothing more
+                raise ValueError(f"{self.name} was closed") from exc
             raise
 
     def _threads(self) -> ThreadPoolExecutor:
@@ -366,7 +373,8 @@ class EtzFile:
         return io.BufferedReader(SourceIO(self), buffer_size=self.block_size)
 
     def close(self) -> None:
-        """Close the source, if it was opened here, and the threads."""
+        """Close the source, if it was opened here, and the threads; a read that goes on may end in a ValueError."""
+        self._closed = True
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

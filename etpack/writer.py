@@ -14,8 +14,9 @@ from google_crc32c import value as crc32c
 from etpack import __version__, layout
 from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
-from etpack.errors import EtpackError, LimitError, PteError, SourceError
+from etpack.errors import CorruptError, EtpackError, LimitError, PteError, SourceError
 from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
+from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
 from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
@@ -23,6 +24,8 @@ from etpack.pte import FileKind, Range, read_model
 from etpack.reader import available_processors, check_jobs, is_etz
 from etpack.selfcheck import Made, check_blocks
 from etpack.sources import FileSource, Source, SourceLike, open_source
+
+_OPAQUE = "pack it with --opaque"
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def _pack(
     encoder = Encoder(options.codec, options.effort, options.filters, options.alignment)
     kind, cut = _cut(source, options)
     extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
+    manifest = _manifest(kind, options, extents)
     body = _Body(output, options.alignment)
     sha256 = hashlib.sha256()
 
@@ -138,7 +142,6 @@ def _pack(
             progress(done, source.size)
     if isinstance(source, FileSource) and source.changed():
         raise _changed()
-    manifest = _manifest(kind, options, extents)
     body.finish(_extent_entries(extents, options.block_size), manifest, options, source.size, sha256.digest())
     return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())
 
@@ -267,14 +270,14 @@ class _Body:
         self._max_scratch = max(self._max_scratch, block.scratch)
 
     def finish(
-        self, extents: Sequence[ExtentEntry], manifest: Manifest, options: Options, content_size: int, sha256: bytes
+        self, extents: Sequence[ExtentEntry], manifest: bytes, options: Options, content_size: int, sha256: bytes
     ) -> None:
         """Write sections, section table and footer."""
         rows = b"".join(entry.to_bytes() for entry in extents)
         contents = (
             (SectionType.INDEX, True, layout.to_pages(bytes(self._index), SectionType.INDEX)),
             (SectionType.EXTENTS, True, layout.to_pages(rows, SectionType.EXTENTS)),
-            (SectionType.MANIFEST, False, manifest.to_bytes()),
+            (SectionType.MANIFEST, False, manifest),
         )
         table = b""
         for kind, required, data in contents:
@@ -307,6 +310,14 @@ def _extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEn
     return entries
 
 
-def _manifest(kind: FileKind, options: Options, extents: Sequence[Extent]) -> Manifest:
+def _manifest(kind: FileKind, options: Options, extents: Sequence[Extent]) -> bytes:
+    """Return the manifest, having made sure that a reader will take it."""
     used = PackOptions(options.codec, options.effort.value, options.filters)
-    return Manifest(kind, f"etpack {__version__}", used, tuple(extents))
+    manifest = Manifest(kind, f"etpack {__version__}", used, tuple(extents)).to_bytes()
+    try:
+        Limits().check("extents", len(extents))
+        Limits().check("manifest_size", len(manifest))
+        Manifest.from_bytes(manifest, len(extents), 0)
+    except (CorruptError, LimitError) as exc:
+        raise LimitError("the model has more parts, or names of them, than a manifest takes", hint=_OPAQUE) from exc
+    return manifest

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -250,7 +251,9 @@ def test_a_closed_pipe_is_no_traceback(model: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
     (tmp_path / "x.bin").write_bytes(os.urandom(1 << 20) * 60)
     command = [sys.executable, "-m", "etpack", "compress", "x.bin", "--opaque", "--effort", "max", "--codec", "lz4"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+    # A job in the background, as CI may be, has SIGINT ignored, and hands that down.
+    listen = partial(signal.signal, number, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         deadline = time.monotonic() + 30
         while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)

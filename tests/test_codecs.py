@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from etpack import codecs
 from etpack.codecs import LZ4, LZ4_BITPLANES, ZSTD, BytesLike, Codec, Effort, StreamError
-from etpack.errors import CodecMissingError, UnsupportedError
+from etpack.errors import CodecMissingError, EtpackError, UnsupportedError
 
 BUILT_IN: tuple[Codec, ...] = (ZSTD, LZ4, LZ4_BITPLANES)
 
@@ -104,8 +104,22 @@ def test_a_registered_codec_is_found_by_id_and_name() -> None:
     codec = Reverse()
     codecs.register(codec)
     codecs.register(codec)
-    assert codecs.by_id(254) is codec
-    assert codecs.by_name("reverse") is codec
+    for found in (codecs.by_id(254), codecs.by_name("reverse")):
+        assert (found.id, found.name) == (254, "reverse")
+        assert bytes(found.decode(found.encode(b"abc", Effort.FAST), 3)) == b"abc"
+
+
+@pytest.mark.usefixtures("clean_registry")
+@pytest.mark.parametrize("answer", [None, "text", 7])
+def test_a_codec_that_answers_nonsense_is_named(answer: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Reverse()
+    monkeypatch.setattr(codec, "encode", lambda data, effort: answer)
+    monkeypatch.setattr(codec, "decode", lambda stream, size: answer)
+    codecs.register(codec)
+    with pytest.raises(EtpackError, match="reverse"):
+        codecs.by_id(254).encode(b"abc", Effort.FAST)
+    with pytest.raises(StreamError, match="reverse"):
+        codecs.by_id(254).decode(b"abc", 3)
 
 
 @pytest.mark.usefixtures("clean_registry")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -11,11 +12,14 @@ from typing import Any, NoReturn
 import click
 
 from etpack import __version__
+from etpack.describe.words import safe
 from etpack.errors import REMEDIES, EtpackError
 
 _COMMANDS = ("compress", "decompress", "extract", "inspect", "verify")
 
 INTERNAL_ERROR = 70
+
+_LONGEST_MESSAGE = 4000
 
 
 class _Commands(click.Group):
@@ -54,12 +58,13 @@ def cli(debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit; errors become one line on stderr and the right exit code."""
+    _open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = cli.main(prog_name="etpack", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted; nothing was left behind", 130)
+        code = _fail("interrupted; an output that was not complete was removed", 130)
     except click.ClickException as exc:
         exc.show()
         code = exc.exit_code
@@ -74,22 +79,35 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
+def _open_closed_streams() -> None:
+    """Put the null device where stdin, stdout or stderr is closed, so that no output file gets its number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (lives as long as the process)
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+
+
 def report_error(exc: Exception) -> int:
     """Print the one-line message for an error on stderr and return its exit code."""
     if isinstance(exc, EtpackError):
         where = f"{exc.path}: " if exc.path else ""
         return _fail(f"{where}{exc}" + (f"; {exc.hint}" if exc.hint else ""), exc.exit_code)
     if isinstance(exc, OSError):
-        where = f"{exc.filename}: " if exc.filename else ""
+        where = f"{exc.filename}: " if exc.filename else "stdout: " if exc.errno == errno.ENOSPC else ""
         remedy = REMEDIES.get(exc.errno or 0)
         return _fail(f"{where}{exc.strerror or exc}" + (f"; {remedy}" if remedy else ""), 4)
+    if isinstance(exc, ImportError):
+        return _fail(f"a library does not load: {exc}; install etpack again, or give it more memory", 4)
     if isinstance(exc, MemoryError):
         return _fail("out of memory; use fewer threads (-j 1) or a smaller --block-size", 3)
     return _fail(f"internal error: {type(exc).__name__}: {exc}; please report it, with --debug", INTERNAL_ERROR)
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"etpack: error: {message}", err=True)
+    click.echo(f"etpack: error: {safe(message, _LONGEST_MESSAGE)}", err=True)
     return code
 
 

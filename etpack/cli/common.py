@@ -14,13 +14,14 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
+from etpack.describe.words import safe
 from etpack.output import FileOutput, Output, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 STDOUT = "-"
 
-_SIZE = re.compile(r"(?P<hex>0x[0-9a-f]+)|(?P<number>[0-9]+)(?P<unit>[kmgt]?)(i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<hex>0x[0-9a-f]{1,16})|(?P<number>[0-9]{1,18})(?P<unit>[kmgt]?)(i?b)?", re.IGNORECASE)
 
 
 class _Input(click.Path):
@@ -32,7 +33,7 @@ class _Input(click.Path):
         return super().convert(value, param, ctx)
 
 
-INPUT = _Input()
+INPUT = _Input(readable=False)
 
 
 def parse_size(text: str) -> int:
@@ -52,7 +53,7 @@ SIZE: dict[str, Any] = {"type": parse_size, "metavar": "SIZE", "show_default": T
 def output_options(command: F) -> F:
     """Add -o and -f."""
     command = click.option("-f", "--force", is_flag=True, help="Overwrite an output that is there.")(command)
-    kind = click.Path()
+    kind = click.Path(readable=False)
     return click.option("-o", "--output", type=kind, metavar="PATH", help="Where the result goes; - for stdout.")(
         command
     )
@@ -80,7 +81,7 @@ def echo_speed(name: str, size: int, seconds: float, jobs: int | None) -> None:
     threads = jobs or available_processors()
     speed = size / max(seconds, 1e-9) / 1e6
     noun = "thread" if threads == 1 else "threads"
-    click.echo(f"etpack: {name}: {seconds:.2f} s, {speed:,.0f} MB/s, {threads} {noun}", err=True)
+    click.echo(f"etpack: {safe(name)}: {seconds:.2f} s, {speed:,.0f} MB/s, {threads} {noun}", err=True)
 
 
 def json_option(command: F) -> F:
@@ -164,12 +165,12 @@ def progress_bar(label: str, *, quiet: bool) -> Iterator[Progress | None]:
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label)
+        task = bar.add_task(safe(label))
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -11,6 +11,7 @@ import click
 from etpack import codecs
 from etpack.cli import common
 from etpack.codecs import Effort
+from etpack.describe.words import safe
 from etpack.errors import CodecMissingError
 from etpack.files import packed_path
 from etpack.output import refuse_input
@@ -84,7 +85,7 @@ def compress(
             results.append(_to_json(file, target, result))
             if result.stored_size > result.content_size and not quiet:
                 hint = "small files do not gain, and --align costs most in them"
-                click.echo(f"etpack: warning: {target} is larger than {file}: {hint}", err=True)
+                click.echo(f"etpack: warning: {safe(target)} is larger than {safe(file)}: {hint}", err=True)
             if verbose:
                 common.echo_speed(file, result.content_size, time.perf_counter() - start, jobs)
             if not quiet and not as_json:
@@ -94,7 +95,7 @@ def compress(
 def _describe(file: str, target: str, result: PackResult) -> str:
     shared = f", {result.shared_count:,} of them shared" if result.shared_count else ""
     return (
-        f"{file}: {result.content_size:,} bytes -> {target}: {result.stored_size:,} bytes, "
+        f"{safe(file)}: {result.content_size:,} bytes -> {safe(target)}: {result.stored_size:,} bytes, "
         f"ratio {result.ratio:.3f}, {result.block_count:,} blocks{shared}"
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from etpack.cli import common
+from etpack.describe.words import safe
 from etpack.files import unpacked_path
 from etpack.output import FileOutput, Output, refuse_input
 from etpack.reader import EtzFile
@@ -44,7 +45,7 @@ def decompress(
             if verbose:
                 common.echo_speed(name, file.size, time.perf_counter() - start, jobs)
             if not quiet and not as_json:
-                click.echo(f"{name} -> {target}: {file.size:,} bytes", err=target == common.STDOUT)
+                click.echo(f"{safe(name)} -> {safe(target)}: {file.size:,} bytes", err=target == common.STDOUT)
 
 
 def _restore(file: EtzFile, target: str, force: bool, jobs: int | None, quiet: bool) -> str:

@@ -91,7 +91,7 @@ def extract(
         common.echo_json({"results": [result]}, err=target == common.STDOUT)
     elif not quiet:
         size = plural(found.size, "byte")
-        message = f"{file}: {choice.option} {safe(choice.value)} -> {target}: {size} from {found.offset:#x}"
+        message = f"{safe(file)}: {choice.option} {safe(choice.value)} -> {safe(target)}: {size} from {found.offset:#x}"
         click.echo(message, err=target == common.STDOUT)
 
 

@@ -8,14 +8,14 @@ from etpack.check import FileVerdict, verify_file, worst_exit_code
 from etpack.cli import common
 from etpack.describe.junit import to_junit
 from etpack.describe.verdict import describe_summary, describe_verdict
-from etpack.output import FileOutput
+from etpack.output import FileOutput, refuse_input
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=common.INPUT)
 @click.option("--fast", is_flag=True, help="Check structure and stored checksums; decode nothing.")
 @click.option("--against", type=common.INPUT, metavar="MODEL", help="A file that the content must be equal to.")
-@click.option("--junit", type=click.Path(), metavar="PATH", help="Write a JUnit XML report; - for stdout.")
+@click.option("--junit", type=click.Path(readable=False), metavar="PATH", help="Write a JUnit report; - for stdout.")
 @common.jobs_option
 @common.quiet_option
 @common.json_option
@@ -56,6 +56,9 @@ def _check_usage(files: tuple[str, ...], fast: bool, against: str | None, junit:
         raise click.UsageError("--against takes one FILE")
     if against and fast:
         raise click.UsageError("--against decodes the content, --fast does not: choose one")
+    for place in (*files, *([against] if against else [])):
+        if junit and junit != common.STDOUT:
+            refuse_input(junit, place)
     if as_json and junit == common.STDOUT:
         raise click.UsageError("--json and --junit - both go to stdout; name a file for --junit")
 
