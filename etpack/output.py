@@ -71,7 +71,6 @@ class FileOutput:
         self._target_fd = -1
         self._temporary: str | None = None
         self._fd = -1
-        self._size = 0
 
     def __enter__(self) -> FileOutput:
         with _naming(self.path):
@@ -118,9 +117,7 @@ class FileOutput:
         view = memoryview(data).cast("B")
         with _naming(self.path):
             while view:
-                done = os.write(self._fd, view)
-                self._size += done
-                view = view[done:]
+                view = view[os.write(self._fd, view) :]
 
     def read_at(self, offset: int, size: int) -> bytes:
         if self._temporary is None and not self._readable:
@@ -143,7 +140,8 @@ class FileOutput:
             # Before the lock goes with the descriptor: afterwards the name may be another process's.
             if not committed:
                 with contextlib.suppress(OSError):
-                    os.unlink(self._temporary)
+                    if os.path.samestat(os.fstat(self._fd), os.lstat(self._temporary)):
+                        os.unlink(self._temporary)
             os.close(self._fd)
 
     def _commit(self, temporary: str) -> None:

@@ -116,3 +116,13 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_folder_cannot_be_an_output(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError), FileOutput(tmp_path):
         pass
+
+
+def test_a_foreign_file_in_the_temporary_files_place_is_not_removed(tmp_path: Path) -> None:
+    temporary = tmp_path / f".x{TEMPORARY_SUFFIX}"
+    with pytest.raises(OutputError, match="in the way"), FileOutput(tmp_path / "x") as out:  # noqa: PT012
+        out.write(b"ours")
+        temporary.unlink()
+        temporary.write_bytes(b"theirs")
+    assert temporary.read_bytes() == b"theirs"
+    assert not (tmp_path / "x").exists()
