@@ -87,15 +87,18 @@ def decode(stored: bytes | memoryview, entry: IndexEntry, out: Bytes, number: in
     """
     kind = check_entry(entry, len(out), number)
     check_crc(stored, entry, number)
-    if entry.codec == CodecId.CONSTANT:
-        out[:] = entry.stored_offset
-    elif kind is FilterId.NONE:
-        _decode_stream(Stream(entry.codec, stored), out, number, entry)
+    if kind is FilterId.NONE:
+        value = entry.stored_offset if entry.codec == CodecId.CONSTANT else 0
+        decode_stream(Stream(entry.codec, stored, value), out, number, entry)
     else:
         _decode_planes(memoryview(stored), kind, entry, out, number, alignment)
 
 
-def _decode_stream(stream: Stream, out: Bytes, number: int, entry: IndexEntry) -> None:
+def decode_stream(stream: Stream, out: Bytes, number: int, entry: IndexEntry) -> None:
+    """Decode one stream of block `number` into `out`, uint8 of the plane's size; errors as `decode`."""
+    if stream.codec == CodecId.CONSTANT:
+        out[:] = stream.value
+        return
     if stream.codec == CodecId.RAW:
         out[:] = np.frombuffer(stream.data, np.uint8)
         return
@@ -123,10 +126,7 @@ def _decode_planes(
             planes.append(np.frombuffer(stream.data, np.uint8))
             continue
         plane = np.empty(plane_size, np.uint8)
-        if stream.codec == CodecId.CONSTANT:
-            plane[:] = stream.value
-        else:
-            _decode_stream(stream, plane, number, entry)
+        decode_stream(stream, plane, number, entry)
         planes.append(plane)
     filters.merge(planes, kind.rotated, out)
     out[plane_size * kind.width :] = np.frombuffer(tail, np.uint8)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # What to do about an OSError, by its number.
 REMEDIES = {
@@ -35,6 +37,16 @@ class EtpackError(Exception):
         super().__init__(message)
         self.hint = hint or self.default_hint
         self.path: str | None = None
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Make an EtpackError from inside say that the file at fault is `path`, unless it names one already."""
+    try:
+        yield
+    except EtpackError as exc:
+        exc.path = exc.path or path
+        raise
 
 
 class FormatError(EtpackError, ValueError):

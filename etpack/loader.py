@@ -15,7 +15,7 @@ from enum import Enum
 from etpack.reader import EtzFile, available_processors, check_jobs, is_etz
 from etpack.sources import SourceLike, check_range, open_source
 
-DEFAULT_CHUNK_SIZE = 1 << 20
+_CHUNK_SIZE = 1 << 20
 # Threads that read ahead of one consumer, and with them the chunks in memory.
 _MAX_JOBS = 16
 
@@ -102,6 +102,12 @@ class DataLoader:
         """Bytes of the uncompressed model."""
         return self._content.size
 
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of a chunk by default: 1 MiB, or a block if that is more."""
+        block_size = self._content.block_size if isinstance(self._content, EtzFile) else 0
+        return max(_CHUNK_SIZE, block_size)
+
     def load(self, offset: int, size: int, info: SegmentInfo | None = None) -> FreeableBuffer:
         """Return `size` bytes of content from content offset `offset` in a buffer that the caller frees.
 
@@ -151,8 +157,7 @@ class DataLoader:
             size = max(0, self.size - offset)
         check_range(self._content, offset, size)
         if chunk_size is None:
-            block_size = self._content.block_size if isinstance(self._content, EtzFile) else 0
-            chunk_size = max(DEFAULT_CHUNK_SIZE, block_size)
+            chunk_size = self.chunk_size
         if chunk_size < 1:
             raise ValueError(f"chunks of {chunk_size} bytes")
         check_jobs(jobs)

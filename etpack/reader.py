@@ -9,15 +9,16 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from etpack import layout
-from etpack.errors import CorruptError, EtpackError, TruncatedError
+from etpack.errors import CorruptError, EtpackError, TruncatedError, naming
 from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.limits import Limits
 from etpack.manifest import Manifest
+from etpack.plan import Extent
 from etpack.pte import ModelFile, Range, read_model
 from etpack.source_io import SourceIO
 from etpack.sources import Source, SourceLike, check_range, open_source
@@ -158,12 +159,15 @@ class EtzFile:
             CorruptError: Its checksum does not match, it is no valid flatbuffer, or it does not fit the extent table.
         """
         section = self._section(SectionType.MANIFEST)
-        try:
+        with naming(self.name):
             layout.check_section_crc(section, self._manifest_bytes)
             return Manifest.from_bytes(self._manifest_bytes, len(self.extents), section.stored_offset)
-        except EtpackError as exc:
-            exc.path = exc.path or self.name
-            raise
+
+    @cached_property
+    def described_extents(self) -> tuple[Extent, ...]:
+        """What the manifest says of each extent, with its range from the extent table; errors as `manifest`."""
+        pairs = zip(self.manifest.extents, self.extents, strict=True)
+        return tuple(replace(said, range=Range(entry.content_offset, entry.content_size)) for said, entry in pairs)
 
     @cached_property
     def model(self) -> ModelFile:

@@ -9,11 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from etpack import blocks, filters
-from etpack.codecs import StreamError, by_id
 from etpack.encode import EncodedBlock
 from etpack.errors import EtpackError
 from etpack.filters import Bytes
-from etpack.layout import CodecId, FilterId
+from etpack.layout import FilterId
 from etpack.pte import Range
 
 
@@ -69,7 +68,7 @@ def _check_planes(kind: FilterId, made: Sequence[Made], alignment: int) -> None:
         end = start + len(whole) // width
         try:
             tail = _decode_planes(one, [plane[start:end] for plane in planes], alignment)
-        except (EtpackError, StreamError) as exc:
+        except EtpackError as exc:
             raise SelfCheckError(one.place) from exc
         if tail != one.data[len(whole) :].data:
             raise SelfCheckError(one.place)
@@ -89,11 +88,5 @@ def _decode_planes(made: Made, planes: Sequence[Bytes], alignment: int) -> memor
     blocks.check_crc(stored, entry, 0)
     streams, tail = blocks.parse_planes(memoryview(stored), len(planes), len(made.data), 0, alignment, 0)
     for stream, plane in zip(streams, planes, strict=True):
-        if stream.codec == CodecId.CONSTANT:
-            plane[:] = stream.value
-            continue
-        data = stream.data if stream.codec == CodecId.RAW else by_id(stream.codec).decode(stream.data, len(plane))
-        if len(data) != len(plane):
-            raise StreamError(f"{len(data)} bytes and not {len(plane)}")
-        plane[:] = np.frombuffer(data, np.uint8)
+        blocks.decode_stream(stream, plane, 0, entry)
     return tail

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from etpack.errors import CorruptError
+from etpack.errors import CorruptError, naming
 from etpack.loader import DataLoader
 from etpack.output import Output, Progress
 from etpack.reader import EtzFile
@@ -29,9 +29,8 @@ def unpack(file: EtzFile, output: Output, *, jobs: int | None = None, progress: 
         if progress:
             progress(done, file.size)
     if sha256.digest() != file.footer.content_sha256:
-        error = CorruptError("the content does not have the recorded SHA-256", rule="content-sha256")
-        error.path = file.name
-        raise error
+        with naming(file.name):
+            raise CorruptError("the content does not have the recorded SHA-256", rule="content-sha256")
     return sha256.hexdigest()
 
 

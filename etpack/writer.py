@@ -14,7 +14,7 @@ from google_crc32c import value as crc32c
 from etpack import __version__, layout
 from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
-from etpack.errors import CorruptError, EtpackError, LimitError, PteError, SourceError
+from etpack.errors import CorruptError, LimitError, PteError, SourceError, naming
 from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
@@ -108,10 +108,8 @@ def pack(
     check_jobs(jobs)
     opened = open_source(source)
     try:
-        return _pack(opened, output, options, jobs or available_processors(), check, progress)
-    except EtpackError as exc:
-        exc.path = exc.path or opened.name
-        raise
+        with naming(opened.name):
+            return _pack(opened, output, options, jobs or available_processors(), check, progress)
     finally:
         if opened is not source:
             opened.close()
@@ -159,7 +157,7 @@ def _cut(source: Source, options: Options) -> tuple[FileKind, Cut]:
 
 def _is_zero(source: Source, place: Range) -> bool:
     for offset in range(place.offset, place.end, 1 << 20):
-        if any(source.read_at(offset, min(1 << 20, place.end - offset)).lstrip(b"\0")):
+        if source.read_at(offset, min(1 << 20, place.end - offset)).lstrip(b"\0"):
             return False
     return True
 

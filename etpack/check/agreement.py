@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from etpack.check.parts import described_extents
 from etpack.check.structure import corrupt
 from etpack.check.verdict import Findings, Place
 from etpack.errors import EtpackError
@@ -36,7 +35,7 @@ def check_claims(file: EtzFile, findings: Findings) -> None:
         expected = _expected_extents(file, findings)
         if expected is None:
             return
-        for piece, said, true in _overlay(described_extents(file), expected):
+        for piece, said, true in _overlay(file.described_extents, expected):
             message = _difference(said, true or Extent(piece, Role.PADDING))
             if message:
                 _disagree(file, findings, f"content {piece.offset:#x}+{piece.size:#x}: {message}", piece, true)

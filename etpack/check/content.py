@@ -10,7 +10,7 @@ from etpack.check.parts import Parts, block_place, blocks_between
 from etpack.check.structure import corrupt
 from etpack.check.verdict import Finding, Findings, Place
 from etpack.errors import EtpackError
-from etpack.loader import DEFAULT_CHUNK_SIZE, DataLoader
+from etpack.loader import DataLoader
 from etpack.pte import Range
 from etpack.reader import EtzFile
 from etpack.sources import SourceLike
@@ -91,7 +91,7 @@ class ContentPass:
         Raises:
             OSError: The file cannot be read.
         """
-        chunk_size = max(DEFAULT_CHUNK_SIZE, file.block_size if file else 0)
+        chunk_size = self._loader.chunk_size
         position = 0
         whole = True
         while position < self._loader.size:

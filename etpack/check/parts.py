@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from etpack.check.verdict import Place
 from etpack.errors import EtpackError
+from etpack.layout import DEFAULT_BLOCK_SIZE
 from etpack.plan import Extent, cut_model
 from etpack.pte import ModelFile, Range
 from etpack.reader import EtzFile
-
-# A plain model is cut as if it were packed with the default block size.
-_BLOCK_SIZE = 1 << 16
 
 
 class Parts:
@@ -32,25 +29,15 @@ class Parts:
 def parts_of_etz(file: EtzFile) -> Parts:
     """Return what the manifest says of each extent; nothing if it is damaged."""
     try:
-        return Parts(described_extents(file))
+        return Parts(file.described_extents)
     except EtpackError:
         return Parts(())
 
 
-def described_extents(file: EtzFile) -> list[Extent]:
-    """Return the manifest's extents with their ranges from the extent table.
-
-    Raises:
-        CorruptError: The manifest is damaged.
-    """
-    pairs = zip(file.manifest.extents, file.extents, strict=True)
-    return [replace(said, range=Range(entry.content_offset, entry.content_size)) for said, entry in pairs]
-
-
 def parts_of_model(model: ModelFile) -> Parts:
-    """Return the extents that a plain model would be cut into; nothing if there are too many."""
+    """Return the extents that a plain model would be cut into at the defaults; nothing if there are too many."""
     try:
-        return Parts(cut_model(model, _BLOCK_SIZE).extents)
+        return Parts(cut_model(model, DEFAULT_BLOCK_SIZE).extents)
     except EtpackError:
         return Parts(())
 

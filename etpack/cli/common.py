@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import click
 
-from etpack.describe.words import safe
+from etpack.describe.words import plural, safe
 from etpack.output import FileOutput, Output, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -80,8 +80,7 @@ def echo_speed(name: str, size: int, seconds: float, jobs: int | None) -> None:
 
     threads = jobs or available_processors()
     speed = size / max(seconds, 1e-9) / 1e6
-    noun = "thread" if threads == 1 else "threads"
-    click.echo(f"etpack: {safe(name)}: {seconds:.2f} s, {speed:,.0f} MB/s, {threads} {noun}", err=True)
+    click.echo(f"etpack: {safe(name)}: {seconds:.2f} s, {speed:,.0f} MB/s, {plural(threads, 'thread')}", err=True)
 
 
 def json_option(command: F) -> F:
@@ -106,24 +105,29 @@ def json_results(as_json: bool, *, err: bool) -> Iterator[list[dict[str, object]
 
 
 @contextlib.contextmanager
-def open_output(path: str, *, force: bool) -> Iterator[Output]:
-    """Open an output file, or, for "-", a spool that is copied to stdout when it is complete and good.
+def open_output(path: str, *, force: bool, readable: bool = False) -> Iterator[Output]:
+    """Open an output file, or stdout for "-".
+
+    With `readable`, what was written can be read again; stdout then gets a spool when it is complete and good.
 
     Raises:
         click.UsageError: stdout is a terminal.
     """
     if path != STDOUT:
-        with FileOutput(path, overwrite=force, readable=True) as file:
+        with FileOutput(path, overwrite=force, readable=readable) as file:
             yield file
         return
-    refuse_terminal()
+    _refuse_terminal()
+    if not readable:
+        yield _Stdout()
+        return
     with tempfile.TemporaryFile(prefix="etpack-") as spool:
         yield _Spool(spool)
         spool.seek(0)
         shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
 
 
-def refuse_terminal() -> None:
+def _refuse_terminal() -> None:
     """Raise click.UsageError if binary data would go to a terminal."""
     if sys.stdout.isatty():
         raise click.UsageError("binary data does not go to a terminal; redirect stdout or name a file with -o")
@@ -144,7 +148,7 @@ class _Spool:
         return self._file.read(size)
 
 
-class StdoutOutput:
+class _Stdout:
     """stdout as an `Output` that is written as it goes; nothing written can be read again."""
 
     def write(self, data: bytes | memoryview) -> None:

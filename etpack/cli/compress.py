@@ -80,7 +80,10 @@ def compress(
             with closing(open_source(file)) as source:
                 target = output or str(packed_path(Path(file)))
                 refuse_input(target, file)
-                with common.open_output(target, force=force) as out, common.progress_bar(file, quiet=quiet) as progress:
+                with (
+                    common.open_output(target, force=force, readable=True) as out,
+                    common.progress_bar(file, quiet=quiet) as progress,
+                ):
                     result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
             results.append(_to_json(file, target, result))
             if result.stored_size > result.content_size and not quiet:

@@ -10,7 +10,7 @@ import click
 from etpack.cli import common
 from etpack.describe.words import safe
 from etpack.files import unpacked_path
-from etpack.output import FileOutput, Output, refuse_input
+from etpack.output import refuse_input
 from etpack.reader import EtzFile
 from etpack.unpack import unpack
 
@@ -49,10 +49,5 @@ def decompress(
 
 
 def _restore(file: EtzFile, target: str, force: bool, jobs: int | None, quiet: bool) -> str:
-    with common.progress_bar(file.name, quiet=quiet) as progress:
-        if target == common.STDOUT:
-            common.refuse_terminal()
-            out: Output = common.StdoutOutput()
-            return unpack(file, out, jobs=jobs, progress=progress)
-        with FileOutput(target, overwrite=force) as out:
-            return unpack(file, out, jobs=jobs, progress=progress)
+    with common.open_output(target, force=force) as out, common.progress_bar(file.name, quiet=quiet) as progress:
+        return unpack(file, out, jobs=jobs, progress=progress)

@@ -14,10 +14,10 @@ import click
 from etpack import pick
 from etpack.cli import common
 from etpack.describe.words import plural, safe
-from etpack.errors import EtpackError
+from etpack.errors import naming
 from etpack.files import SUFFIX
 from etpack.loader import DataLoader
-from etpack.output import FileOutput, Output, refuse_input
+from etpack.output import Output, refuse_input
 from etpack.pte import Range, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.sources import Source, open_source
@@ -133,23 +133,15 @@ def _content(source: Source, jobs: int | None) -> Source:
 
 
 def _find(content: Source, choice: _Choice) -> Range:
-    try:
+    with naming(content.name):
         return choice.find(content)
-    except EtpackError as exc:
-        exc.path = exc.path or content.name
-        raise
 
 
 def _write(loader: DataLoader, place: Range, target: str, force: bool, jobs: int | None) -> str:
     """Write the range and return its SHA-256 in hexadecimal."""
-    if target == common.STDOUT:
-        common.refuse_terminal()
-        out = _Hashing(common.StdoutOutput())
+    with common.open_output(target, force=force) as output:
+        out = _Hashing(output)
         copy_range(loader, place.offset, place.size, out, jobs=jobs)
-    else:
-        with FileOutput(target, overwrite=force) as file:
-            out = _Hashing(file)
-            copy_range(loader, place.offset, place.size, out, jobs=jobs)
     return out.sha256.hexdigest()
 
 

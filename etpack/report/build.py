@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from etpack.errors import EtpackError, PteError, UnsupportedError
+from etpack.errors import PteError, UnsupportedError, naming
 from etpack.layout import DEFAULT_BLOCK_SIZE
 from etpack.memory import Use, Verdict, find_uses, group_uses, load_backends
 from etpack.plan import Extent, cut_model
@@ -46,10 +46,8 @@ def inspect_file(source: SourceLike, *, blocks: bool = False, tensors: bool = Fa
     """
     opened = open_source(source)
     try:
-        report = _packed(opened, blocks=blocks) if is_etz(opened) else _plain(opened)
-    except EtpackError as exc:
-        exc.path = exc.path or opened.name
-        raise
+        with naming(opened.name):
+            report = _packed(opened, blocks=blocks) if is_etz(opened) else _plain(opened)
     finally:
         if opened is not source:
             opened.close()
@@ -70,10 +68,7 @@ def _packed(source: Source, *, blocks: bool) -> Report:
 def _packed_report(file: EtzFile, source: Source, *, blocks: bool) -> Report:
     model, missing = _model(file)
     packing, stored = describe_storage(file, source)
-    extents = [
-        replace(noted, range=Range(entry.content_offset, entry.content_size))
-        for noted, entry in zip(file.manifest.extents, file.extents, strict=True)
-    ]
+    extents = file.described_extents
     report = _report(file.name, file.manifest.kind, extents, model, stored)
     listed = tuple(describe_blocks(file, source)) if blocks else None
     return replace(
