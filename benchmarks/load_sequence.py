@@ -15,6 +15,7 @@ import argparse
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -61,7 +62,7 @@ def replay(path: Path, packed: Path) -> tuple[Cost, CountingSource, int]:
     with EtzFile(source, jobs=1) as file, FileSource(path) as plain:
         opening = source.reads
         loads = list(load_sequence(file.model))
-        file._cache.clear()
+        file._blocks._cache.clear()
         loader = DataLoader(file)
         source.reads = source.bytes_read = 0
         seen = set()
@@ -76,13 +77,16 @@ def replay(path: Path, packed: Path) -> tuple[Cost, CountingSource, int]:
 
 def _request(load: Load, file: EtzFile, loader: DataLoader, plain: FileSource, cost: Cost) -> None:
     """Make one request, note which blocks it decodes, and compare the bytes with the plain file."""
-    honest = blocks.decode
+    honest = blocks.decode_many
 
-    def decode(stored: bytes | memoryview, entry: IndexEntry, out: Bytes, number: int, alignment: int) -> None:
-        cost.decodes[number] += 1
-        cost.decoded_bytes += len(out)
-        cost.foreign += number not in wanted
-        honest(stored, entry, out, number, alignment)
+    def decode_many(
+        stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
+    ) -> None:
+        for number in range(first, first + len(entries)):
+            cost.decodes[number] += 1
+            cost.foreign += number not in wanted
+        cost.decoded_bytes += out.size
+        honest(stored, entries, out, first, alignment)
 
     end = load.range.offset + load.range.size
     wanted = {
@@ -95,7 +99,10 @@ def _request(load: Load, file: EtzFile, loader: DataLoader, plain: FileSource, c
             -(-(min(end, extent.end) - extent.content_offset) // file.block_size),
         )
     }
-    with mock.patch.object(blocks, "decode", decode), loader.load(load.range.offset, load.range.size, load.info) as got:
+    with (
+        mock.patch.object(blocks, "decode_many", decode_many),
+        loader.load(load.range.offset, load.range.size, load.info) as got,
+    ):
         for offset in range(0, load.range.size, 1 << 20):
             size = min(1 << 20, load.range.size - offset)
             cost.same &= got.data[offset : offset + size] == plain.read_at(load.range.offset + offset, size)

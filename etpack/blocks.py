@@ -1,14 +1,16 @@
-"""One block: its stored bytes -> content, and planes -> stored bytes; knows nothing of files."""
+"""Blocks: their stored bytes -> content, and planes -> stored bytes; knows nothing of files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from google_crc32c import value as crc32c
 
 from etpack import codecs, filters
+from etpack.codecs import BytesLike
 from etpack.errors import CorruptError, UnsupportedError
 from etpack.filters import Bytes
 from etpack.layout import (
@@ -25,13 +27,12 @@ from etpack.layout import (
 DIRECTORY_ENTRY_SIZE = 4
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(NamedTuple):
     """How one plane, or a whole block of one plane, is stored."""
 
     codec: int
     # The stream's bytes; empty for a constant plane.
-    data: bytes | memoryview
+    data: BytesLike
     # The value of every byte of a constant plane, else 0.
     value: int = 0
 
@@ -70,66 +71,109 @@ def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
 
 def check_crc(stored: bytes | memoryview, entry: IndexEntry, number: int) -> None:
     """Raise CorruptError unless the stored bytes match the index entry's CRC-32C."""
-    if crc32c(bytes(stored)) != entry.crc:
+    if crc32c(np.frombuffer(stored, np.uint8)) != entry.crc:
         raise CorruptError(
             f"block {number}: its checksum does not match", rule="block-crc", where=entry.stored_offset,
         )  # fmt: skip
 
 
 def decode(stored: bytes | memoryview, entry: IndexEntry, out: Bytes, number: int, alignment: int) -> None:
-    """Decode block `number` into `out`, uint8 of shape (content size of the block,).
+    """Decode block `number` into `out`, uint8 of shape (content size of the block,); otherwise as `decode_many`."""
+    decode_many([stored], [entry], out[np.newaxis], number, alignment)
 
-    `stored` is what lies at the entry's stored offset; its checksum is looked at before anything else.
+
+def decode_many(
+    stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
+) -> None:
+    """Decode blocks of one content size, which have consecutive numbers from `first` on.
+
+    Args:
+        stored: What lies at each entry's stored offset; its checksum is looked at before anything else.
+        entries: Index entries of the blocks.
+        out: uint8 of shape (blocks, content size of each), C-contiguous. After an error no byte of the block at
+            fault, or of one behind it, is in here.
+        first: Number of the first block, for messages.
+        alignment: What the file aligns streams to.
 
     Raises:
         CorruptError: The stored bytes are not what was written, or break a rule of the format.
         UnsupportedError: A filter or codec is not known here.
     """
-    kind = check_entry(entry, len(out), number)
-    check_crc(stored, entry, number)
-    if kind is FilterId.NONE:
-        value = entry.stored_offset if entry.codec == CodecId.CONSTANT else 0
-        decode_stream(Stream(entry.codec, stored, value), out, number, entry)
-    else:
-        _decode_planes(memoryview(stored), kind, entry, out, number, alignment)
+    size = out.shape[1]
+    kinds = []
+    streams: list[Stream] = []
+    for row, (data, entry) in enumerate(zip(stored, entries, strict=True)):
+        kind = check_entry(entry, size, first + row)
+        check_crc(data, entry, first + row)
+        kinds.append(kind)
+        if kind is FilterId.NONE:
+            streams.append(Stream(entry.codec, data, entry.stored_offset if entry.codec == CodecId.CONSTANT else 0))
+        else:
+            view = memoryview(data)
+            planes, tail = parse_planes(view, kind.width, size, first + row, alignment, entry.stored_offset)
+            streams += planes
+            if tail:
+                out[row, size - len(tail) :] = np.frombuffer(tail, np.uint8)
+    owners = [row for row, kind in enumerate(kinds) for _ in range(kind.width)]
+    parts = iter(_decode_streams(streams, owners, [size // kind.width for kind in kinds], entries, first))
+    start = 0
+    for kind, group in groupby(kinds):
+        end = start + len(list(group))
+        planes_of = [[next(parts) for _ in range(kind.width)] for _ in range(start, end)]
+        if kind is FilterId.NONE:
+            for row, (content,) in enumerate(planes_of, start):
+                out[row] = content
+        else:
+            filters.merge(planes_of, kind.rotated, out[start:end])
+        start = end
 
 
-def decode_stream(stream: Stream, out: Bytes, number: int, entry: IndexEntry) -> None:
-    """Decode one stream of block `number` into `out`, uint8 of the plane's size; errors as `decode`."""
-    if stream.codec == CodecId.CONSTANT:
-        out[:] = stream.value
-        return
-    if stream.codec == CodecId.RAW:
-        out[:] = np.frombuffer(stream.data, np.uint8)
-        return
+def _decode_streams(
+    streams: Sequence[Stream], owners: Sequence[int], sizes: Sequence[int], entries: Sequence[IndexEntry], first: int
+) -> list[Bytes]:
+    """Return the decoded bytes of each stream, with as few calls as may be.
+
+    Args:
+        streams: Streams of several blocks.
+        owners: For each stream the row of its block in `sizes` and `entries`.
+        sizes: Bytes of a decoded stream of each block.
+        entries: The index entry of each block.
+        first: Number of the first block.
+    """
+    by_zstd = [place for place, stream in enumerate(streams) if stream.codec == CodecId.ZSTD]
+    frames = [streams[place].data for place in by_zstd]
     try:
-        data = codecs.by_id(stream.codec).decode(stream.data, len(out))
+        decoded = codecs.ZSTD.decode_many(frames, [sizes[owners[place]] for place in by_zstd])
+    except codecs.StreamError:
+        # One by one, which says whose stream it is.
+        by_zstd, decoded = [], []
+    done = dict(zip(by_zstd, decoded, strict=True))
+    parts = []
+    for place, (stream, row) in enumerate(zip(streams, owners, strict=True)):
+        if place in done:
+            parts.append(np.frombuffer(done[place], np.uint8))
+        else:
+            parts.append(decode_stream(stream, sizes[row], first + row, entries[row]))
+    return parts
+
+
+def decode_stream(stream: Stream, size: int, number: int, entry: IndexEntry) -> Bytes:
+    """Return the `size` bytes of one stream of block `number`; errors as `decode_many`."""
+    if stream.codec == CodecId.CONSTANT:
+        return np.full(size, stream.value, np.uint8)
+    if stream.codec == CodecId.RAW:
+        return np.frombuffer(stream.data, np.uint8)
+    try:
+        data = codecs.by_id(stream.codec).decode(stream.data, size)
     except codecs.StreamError as exc:
         raise CorruptError(f"block {number}: {exc}", rule="block-stream", where=entry.stored_offset) from exc
-    if len(data) != len(out):
+    if len(data) != size:
         raise CorruptError(
-            f"block {number}: codec {stream.codec} gave {len(data)} bytes and not {len(out)}",
+            f"block {number}: codec {stream.codec} gave {len(data)} bytes and not {size}",
             rule="block-stream",
             where=entry.stored_offset,
         )
-    out[:] = np.frombuffer(data, np.uint8)
-
-
-def _decode_planes(
-    stored: memoryview, kind: FilterId, entry: IndexEntry, out: Bytes, number: int, alignment: int
-) -> None:
-    plane_size = len(out) // kind.width
-    streams, tail = parse_planes(stored, kind.width, len(out), number, alignment, entry.stored_offset)
-    planes = []
-    for stream in streams:
-        if stream.codec == CodecId.RAW:
-            planes.append(np.frombuffer(stream.data, np.uint8))
-            continue
-        plane = np.empty(plane_size, np.uint8)
-        decode_stream(stream, plane, number, entry)
-        planes.append(plane)
-    filters.merge(planes, kind.rotated, out)
-    out[plane_size * kind.width :] = np.frombuffer(tail, np.uint8)
+    return np.frombuffer(data, np.uint8)
 
 
 def parse_planes(
@@ -151,7 +195,7 @@ def parse_planes(
             streams.append(Stream(plane.codec, b"", plane.size))
             continue
         start = align_up(position, alignment)
-        if np.frombuffer(stored[position:start], np.uint8).any():
+        if start > position and np.frombuffer(stored[position:start], np.uint8).any():
             raise CorruptError(f"block {number}: padding is not zero", rule="block-padding", where=where + position)
         position = start + plane.stream_size
         streams.append(Stream(plane.codec, stored[start:position]))
@@ -178,14 +222,16 @@ def _check_plane(plane: PlaneEntry, plane_size: int, number: int, where: int) ->
 
 def join_planes(streams: Sequence[Stream], tail: bytes, alignment: int) -> bytes:
     """Return the stored bytes of a block: directory, streams at multiples of `alignment`, tail."""
-    entries = [PlaneEntry(s.codec, s.value if s.codec == CodecId.CONSTANT else len(s.data)) for s in streams]
-    parts: list[bytes | memoryview] = [entry.to_bytes() for entry in entries]
-    position = DIRECTORY_ENTRY_SIZE * len(entries)
-    for stream in streams:
-        if stream.data:
+    parts: list[BytesLike] = [
+        PlaneEntry(codec, value if codec == CodecId.CONSTANT else len(data)).to_bytes()
+        for codec, data, value in streams
+    ]
+    position = DIRECTORY_ENTRY_SIZE * len(streams)
+    for _, data, _ in streams:
+        if len(data):
             start = align_up(position, alignment)
-            parts += [bytes(start - position), stream.data]
-            position = start + len(stream.data)
+            parts += [bytes(start - position), data]
+            position = start + len(data)
     return b"".join([*parts, tail])
 
 

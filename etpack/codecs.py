@@ -9,8 +9,11 @@ Others add a codec by an entry point in the group `etpack.codecs` that names a `
 
 from __future__ import annotations
 
+import struct
 import threading
+from collections.abc import Sequence
 from enum import Enum
+from itertools import groupby
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from etpack.errors import CodecMissingError, EtpackError, UnsupportedError
@@ -33,6 +36,10 @@ class Effort(Enum):
 
 _ZSTD_LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 3, Effort.MAX: 19}
 _LZ4_LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 0, Effort.MAX: 12}
+
+
+# Below this many streams the context that a batch makes for itself costs more than it saves.
+_WORTH_A_BATCH = 4
 
 
 class StreamError(Exception):
@@ -83,16 +90,32 @@ class _Zstd:
 
     def encode_at_level(self, data: BytesLike, level: int) -> bytes:
         """Return a frame made at zstd's `level`, or with match finding all but off for level 0."""
-        window_log = max(self._MIN_WINDOW_LOG, (len(data) - 1).bit_length())
+        stream: bytes = self._compressor(level, self._window_log(len(data))).compress(data)
+        return stream
+
+    def encode_many(self, parts: Sequence[BytesLike]) -> list[BytesLike]:
+        """Return for each part what `encode_at_level` gives at level 0, holding the GIL once for all of them."""
+        if len(parts) < _WORTH_A_BATCH:
+            return [self.encode_at_level(part, 0) for part in parts]
+        streams: list[BytesLike] = []
+        # One compressor takes parts of one window; nearly always all parts have the same size.
+        for window_log, group in groupby(parts, lambda part: self._window_log(len(part))):
+            streams += self._compressor(0, window_log).multi_compress_to_buffer(list(group))
+        return streams
+
+    def _window_log(self, size: int) -> int:
+        return max(self._MIN_WINDOW_LOG, (size - 1).bit_length())
+
+    def _compressor(self, level: int, window_log: int) -> Any:
+        """Return this thread's compressor for data of up to 2 ** window_log bytes."""
         compressors: dict[tuple[int, int], Any] = self._local.__dict__.setdefault("compressors", {})
         compressor = compressors.get((level, window_log))
         if compressor is None:
-            compressor = compressors[level, window_log] = self._compressor(level, window_log)
-        stream: bytes = compressor.compress(data)
-        return stream
+            compressor = compressors[level, window_log] = self._make_compressor(level, window_log)
+        return compressor
 
     @staticmethod
-    def _compressor(level: int, window_log: int) -> Any:
+    def _make_compressor(level: int, window_log: int) -> Any:
         """Make a compressor for data of up to 2 ** window_log bytes: a window that large makes one segment of it."""
         import zstandard
 
@@ -107,12 +130,7 @@ class _Zstd:
 
     def decode(self, stream: BytesLike, size: int) -> bytes:
         self._check_frame(stream, size)
-        decompressor = getattr(self._local, "decompressor", None)
-        if decompressor is None:
-            import zstandard
-
-            decompressor = self._local.decompressor = zstandard.ZstdDecompressor()
-            self._local.error = zstandard.ZstdError
+        decompressor = self._decompressor()
         try:
             data: bytes = decompressor.decompress(stream, max_output_size=size, allow_extra_data=False)
         except self._local.error as exc:
@@ -121,17 +139,58 @@ class _Zstd:
             raise StreamError(f"zstd frame holds {len(data)} bytes and not {size}")
         return data
 
+    def decode_many(self, streams: Sequence[BytesLike], sizes: Sequence[int]) -> list[BytesLike]:
+        """Return for each stream what `decode` gives, holding the GIL once for all of them.
+
+        Raises:
+            StreamError: One of the streams, it is not said which, is broken.
+        """
+        if len(streams) < _WORTH_A_BATCH:
+            return [self.decode(stream, size) for stream, size in zip(streams, sizes, strict=True)]
+        for stream, size in zip(streams, sizes, strict=True):
+            self._check_frame(stream, size)
+        decompressor = self._decompressor()
+        try:
+            done = decompressor.multi_decompress_to_buffer(streams, struct.pack(f"={len(sizes)}Q", *sizes))
+        except self._local.error as exc:
+            raise StreamError(f"zstd frame: {exc}") from exc
+        return list(done)
+
+    def _decompressor(self) -> Any:
+        """Return this thread's decompressor."""
+        decompressor = getattr(self._local, "decompressor", None)
+        if decompressor is None:
+            import zstandard
+
+            decompressor = self._local.decompressor = zstandard.ZstdDecompressor()
+            self._local.error = zstandard.ZstdError
+        return decompressor
+
     def _check_frame(self, stream: BytesLike, size: int) -> None:
-        """Check the frame header's fields before anything is decoded, so that no frame can ask for much memory."""
-        if len(stream) < 6 or bytes(stream[:4]) != self._MAGIC:
+        """Check the frame's header, and that it ends where the stream does, before anything is decoded."""
+        data = memoryview(stream)
+        head = bytes(data[:13])
+        if len(head) < 6 or not head.startswith(self._MAGIC):
             raise StreamError("no zstd frame")
-        descriptor = stream[4]
+        descriptor = head[4]
         if descriptor & 0b0010_1011 != 0b0010_0000:
             raise StreamError("zstd frame is not a single segment without dictionary")
         field_size = (1, 2, 4, 8)[descriptor >> 6]
-        content_size = int.from_bytes(stream[5 : 5 + field_size], "little") + (256 if field_size == 2 else 0)
+        content_size = int.from_bytes(head[5 : 5 + field_size], "little") + (256 if field_size == 2 else 0)
         if content_size != size:
             raise StreamError(f"zstd frame declares {content_size} bytes and not {size}")
+        position = 5 + field_size
+        last = 0
+        while not last:
+            block = int.from_bytes(data[position : position + 3], "little")
+            last = block & 1
+            # A block of type 1 is one byte, repeated.
+            position += 3 + (1 if block >> 1 & 3 == 1 else block >> 3)
+            if position > len(data):
+                raise StreamError("zstd frame ends early")
+        has_checksum = descriptor >> 2 & 1
+        if position + 4 * has_checksum != len(data):
+            raise StreamError("zstd frame does not end where its stream does")
 
 
 class _Lz4:

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 from google_crc32c import value as crc32c
 
 from etpack import blocks, codecs, filters
 from etpack.blocks import Stream
-from etpack.codecs import LZ4, LZ4_BITPLANES, ZSTD, Effort
+from etpack.codecs import LZ4, LZ4_BITPLANES, ZSTD, BytesLike, Effort
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry, needs_decoder
 from etpack.probe import Probes
@@ -30,12 +30,13 @@ _BITPLANES_NOISE = _BIT * 750 // 100
 _CLEARLY_CODED = _BIT * 750 // 100
 # Bytes of so few bits may come in patterns that a match finder sees; denser ones are numbers without repeats.
 _MAY_REPEAT = _BIT * 675 // 100
+# Smaller parts are tried whole.
+_WORTH_A_LOOK = 4096
 # A plane of so few bits per byte often has runs, which a match finder sees and an entropy coder does not.
 _RUNS = 2 * _BIT
 
 
-@dataclass(frozen=True)
-class EncodedBlock:
+class EncodedBlock(NamedTuple):
     """A block as it will be stored."""
 
     # The index entry, with the stored offset still 0 (for a constant block: the value).
@@ -49,7 +50,7 @@ class EncodedBlock:
 class _Candidate(NamedTuple):
     kind: FilterId
     codecs: tuple[int, ...]
-    stored: bytes | memoryview
+    stored: BytesLike
 
 
 class _Try(NamedTuple):
@@ -57,6 +58,16 @@ class _Try(NamedTuple):
 
     number: int
     kind: FilterId
+
+
+class _Part(NamedTuple):
+    """What becomes one stream."""
+
+    data: Bytes
+    # A whole block, or one plane of it.
+    whole: bool
+    # Bits of each byte, in units of _BIT, by the probe.
+    entropy: int
 
 
 class Encoder:
@@ -76,39 +87,40 @@ class Encoder:
         self._effort = effort
         self._filters = use_filters
         self._alignment = alignment
-        self._plane_coder: Callable[[Bytes, Effort, bool, int], Stream] | None
+        self._code: Callable[[Sequence[_Part], Effort], list[Stream]] | None
         if codec in ("auto", ZSTD.name):
-            self._plane_coder = self._zstd_coder
+            self._code = self._code_zstd
         elif codec == LZ4.name:
-            self._plane_coder = self._lz4_coder
+            self._code = self._code_lz4
         elif codec == "raw":
-            self._plane_coder = None
+            self._code = None
         else:
             self._other = codecs.by_name(codec)
-            self._plane_coder = self._other_coder
+            self._code = self._code_with_other
 
     def encode(self, block: Bytes) -> EncodedBlock:
         """Return the smallest form found of `block`, uint8 of shape (n,), n >= 1."""
-        return self.encode_many([block])[0]
+        return self.encode_many(block[np.newaxis])[0]
 
-    def encode_many(self, contents: Sequence[Bytes]) -> list[EncodedBlock]:
-        """Return what `encode` gives of each block, faster; it is held in memory several times over meanwhile."""
-        made = [_constant(block) for block in contents]
-        varied = [number for number, found in enumerate(made) if found is None]
-        if self._plane_coder is None:
+    def encode_many(self, contents: Bytes) -> list[EncodedBlock]:
+        """Return what `encode` gives of each row of `contents`, uint8 of shape (blocks, n), C-contiguous; faster."""
+        constant = _are_constant(contents)
+        varied = [number for number, found in enumerate(constant) if not found]
+        if self._code is None:
             best = [_raw(contents[number]) for number in varied]
         else:
-            best = self._best_candidates([contents[number] for number in varied])
+            best = self._best_candidates(contents[varied] if any(constant) else contents)
+        made = [_constant(block) if found else None for block, found in zip(contents, constant, strict=True)]
         for number, candidate in zip(varied, best, strict=True):
             made[number] = _finished(candidate, contents[number])
         return [block for block in made if block is not None]
 
-    def _best_candidates(self, contents: Sequence[Bytes]) -> list[_Candidate]:
+    def _best_candidates(self, contents: Bytes) -> list[_Candidate]:
         """Return the smallest candidate for each block."""
-        numbers = range(len(contents))
         probes = Probes(contents, thorough=self._effort is Effort.MAX)
         if not self._filters:
-            return self._try(contents, probes, [_Try(number, FilterId.NONE) for number in numbers], self._effort)
+            tries = [_Try(number, FilterId.NONE) for number in range(len(contents))]
+            return self._try(contents, probes, tries, self._effort)
         if self._effort is Effort.MAX:
             return self._smallest_of_all(contents, probes)
         best = self._try(contents, probes, [_Try(*pair) for pair in enumerate(probes.best)], self._effort)
@@ -117,86 +129,111 @@ class Encoder:
             if kind is FilterId.NONE:
                 continue
             planes = probes.planes(number, kind)
-            if sum([entropy <= _CLEARLY_CODED for entropy in planes]) > 1:
+            if sum([0 < entropy <= _CLEARLY_CODED for entropy in planes]) > 1:
                 # Rotation moves the sign to another plane that shrinks; a sample cannot tell which bears it better.
                 others.append(_Try(number, _OTHER_ROTATION[kind]))
-            if _is_suspicious(len(stored), planes, len(contents[number])):
+            if self._may_repeat(contents[number], len(stored), planes, probes.planes(number, FilterId.NONE)[0]):
                 others.append(_Try(number, FilterId.NONE))
         for (number, _), candidate in zip(others, self._try(contents, probes, others, self._effort), strict=True):
             best[number] = min(best[number], candidate, key=_stored_size)
         return best
 
-    def _smallest_of_all(self, contents: Sequence[Bytes], probes: Probes) -> list[_Candidate]:
-        tries = [_Try(n, kind) for n, block in enumerate(contents) for kind in FilterId if len(block) >= kind.width]
-        quick: list[list[_Candidate]] = [[] for _ in contents]
+    def _smallest_of_all(self, contents: Bytes, probes: Probes) -> list[_Candidate]:
+        numbers = range(len(contents))
+        tries = [_Try(number, kind) for number in numbers for kind in FilterId if contents.shape[1] >= kind.width]
+        quick: list[list[_Candidate]] = [[] for _ in numbers]
         for (number, _), candidate in zip(tries, self._try(contents, probes, tries, Effort.FAST), strict=True):
             quick[number].append(candidate)
         tries = []
         for number, candidates in enumerate(quick):
             kinds = {candidate.kind for candidate in sorted(candidates, key=_stored_size)[:2]}
             tries += [_Try(number, kind) for kind in sorted({FilterId.NONE, *kinds})]
-        found: list[list[_Candidate]] = [[] for _ in contents]
+        found: list[list[_Candidate]] = [[] for _ in numbers]
         for (number, _), candidate in zip(tries, self._try(contents, probes, tries, Effort.MAX), strict=True):
             found[number].append(candidate)
         return [min(candidates, key=_stored_size) for candidates in found]
 
-    def _try(
-        self, contents: Sequence[Bytes], probes: Probes, tries: Sequence[_Try], effort: Effort
-    ) -> list[_Candidate]:
-        """Return what each try gives, splitting all blocks of one filter at once."""
+    def _try(self, contents: Bytes, probes: Probes, tries: Sequence[_Try], effort: Effort) -> list[_Candidate]:
+        """Return what each try gives, coding all blocks of one filter together."""
         found: dict[_Try, _Candidate] = {}
-        by_kind: defaultdict[FilterId, list[_Try]] = defaultdict(list)
-        for one in tries:
-            by_kind[one.kind].append(one)
-        for kind, those in by_kind.items():
-            parts = [contents[number] for number, _ in those]
-            if kind is FilterId.NONE:
-                for one, block in zip(those, parts, strict=True):
-                    found[one] = self._code_whole(block, probes.planes(one.number, kind)[0], effort)
-                continue
-            for one, block, planes in zip(those, parts, filters.split_many(parts, *_SHAPES[kind]), strict=True):
-                found[one] = self._code_planes(block, kind, planes, probes.planes(one.number, kind), effort)
+        by_kind: defaultdict[FilterId, list[int]] = defaultdict(list)
+        for number, kind in tries:
+            by_kind[kind].append(number)
+        for kind, numbers in by_kind.items():
+            entropies = [probes.planes(number, kind) for number in numbers]
+            chosen = contents if len(numbers) == len(contents) else contents[numbers]
+            made = self._filtered(chosen, kind, entropies, effort)
+            found.update(zip([_Try(number, kind) for number in numbers], made, strict=True))
         return [found[one] for one in tries]
 
-    def _code_whole(self, block: Bytes, entropy: int, effort: Effort) -> _Candidate:
-        assert self._plane_coder is not None
-        if entropy > _NOISE and not _has_repeats(block):
-            return _raw(block)
-        stream = self._plane_coder(block, effort, True, entropy)
-        return _Candidate(FilterId.NONE, (stream.codec,), stream.data)
+    def _filtered(
+        self, contents: Bytes, kind: FilterId, entropies: Sequence[Sequence[int]], effort: Effort
+    ) -> list[_Candidate]:
+        """Return blocks, uint8 of shape (blocks, n), under one filter, given the entropies of each block's planes."""
+        if kind is FilterId.NONE:
+            parts = [_Part(block, True, *pair) for block, pair in zip(contents, entropies, strict=True)]
+            return [_Candidate(kind, (stream.codec,), stream.data) for stream in self._streams(parts, effort)]
+        width = kind.width
+        rows = zip(*filters.split(contents, width, kind.rotated), strict=True)
+        parts = [
+            _Part(plane, False, entropy)
+            for planes, of_planes in zip(rows, entropies, strict=True)
+            for plane, entropy in zip(planes, of_planes, strict=True)
+        ]
+        streams = self._streams(parts, effort)
+        tails = contents[:, contents.shape[1] // width * width :]
+        made = []
+        for number, tail in enumerate(tails):
+            of_block = streams[number * width : (number + 1) * width]
+            stored = blocks.join_planes(of_block, tail.tobytes(), self._alignment)
+            made.append(_Candidate(kind, tuple([stream.codec for stream in of_block]), stored))
+        return made
 
-    def _code_planes(
-        self, block: Bytes, kind: FilterId, planes: list[Bytes], entropies: list[int], effort: Effort
-    ) -> _Candidate:
-        assert self._plane_coder is not None
-        streams = []
-        for plane, entropy in zip(planes, entropies, strict=True):
-            if entropy > _NOISE:
-                streams.append(Stream(CodecId.RAW, plane.data))
-            elif entropy < _RUNS and _is_constant(plane):
-                streams.append(Stream(CodecId.CONSTANT, b"", int(plane[0])))
-            else:
-                stream = self._plane_coder(plane, effort, False, entropy)
-                streams.append(stream if len(stream.data) < len(plane) else Stream(CodecId.RAW, plane.data))
-        tail = block[len(planes[0]) * len(planes) :].tobytes()
-        stored = blocks.join_planes(streams, tail, self._alignment)
-        return _Candidate(kind, tuple([stream.codec for stream in streams]), stored)
+    def _streams(self, parts: Sequence[_Part], effort: Effort) -> list[Stream]:
+        """Return how each part is stored: constant, coded, or raw where that gains nothing."""
+        assert self._code is not None
+        streams = [_uncoded(part) for part in parts]
+        todo = [number for number, stream in enumerate(streams) if stream is None]
+        for number, coded in zip(todo, self._code([parts[number] for number in todo], effort), strict=True):
+            data = parts[number].data
+            streams[number] = coded if len(coded.data) < len(data) else Stream(CodecId.RAW, data.data)
+        return [stream for stream in streams if stream is not None]
 
-    # The coders below return the smallest stream for `data`, a whole block or one plane of it, whose
-    # bytes have about `entropy` bits each.
+    def _may_repeat(self, block: Bytes, stored_size: int, planes: list[int], whole: int) -> bool:
+        """Whether a block may be smaller unfiltered, for it repeats itself: a quick search for repeats tells.
+
+        Args:
+            block: The block.
+            stored_size: Bytes that it takes in planes.
+            planes: The entropies of its planes.
+            whole: The entropy of its bytes.
+        """
+        promised = len(block) * sum(planes) // (8 * _BIT * len(planes))
+        if stored_size * 25 <= promised * 26 and stored_size * 5 >= len(block) * 3:
+            return False
+        return _without_repeats(block) * min(whole, 8 * _BIT) // (8 * _BIT) * 10 < stored_size * 11
+
+    # The coders below return the smallest stream for each part.
 
     @staticmethod
-    def _zstd_coder(data: Bytes, effort: Effort, whole: bool, entropy: int) -> Stream:
-        found = [ZSTD.encode_at_level(data.data, 0)]
-        if effort is Effort.MAX:
-            found.append(ZSTD.encode_at_level(data.data, 19))
-        if effort is Effort.DEFAULT and (entropy < _RUNS or (whole and not _MAY_REPEAT < entropy <= _NOISE)):
-            found.append(ZSTD.encode_at_level(data.data, 3))
-            if whole and _is_structured(min(map(len, found)), len(data)):
-                found.append(ZSTD.encode_at_level(data.data, 17))
-        return Stream(CodecId.ZSTD, min(found, key=len))
+    def _code_zstd(parts: Sequence[_Part], effort: Effort) -> list[Stream]:
+        streams = []
+        for part, quick in zip(parts, ZSTD.encode_many([part.data.data for part in parts]), strict=True):
+            found = [quick]
+            if effort is Effort.MAX:
+                found.append(ZSTD.encode_at_level(part.data.data, 19))
+            if effort is Effort.DEFAULT and _may_have_runs(part) and _has_runs(part.data, len(quick)):
+                found.append(ZSTD.encode_at_level(part.data.data, 3))
+                if part.whole and _is_structured(min(map(len, found)), len(part.data)):
+                    found.append(ZSTD.encode_at_level(part.data.data, 17))
+            streams.append(Stream(CodecId.ZSTD, min(found, key=len)))
+        return streams
 
-    def _lz4_coder(self, data: Bytes, effort: Effort, whole: bool, entropy: int) -> Stream:
+    def _code_lz4(self, parts: Sequence[_Part], effort: Effort) -> list[Stream]:
+        return [self._code_one_with_lz4(part, effort) for part in parts]
+
+    def _code_one_with_lz4(self, part: _Part, effort: Effort) -> Stream:
+        data, whole, entropy = part
         level = 12 if effort is Effort.MAX else 0
         found = [Stream(CodecId.LZ4, LZ4.encode_at_level(data.data, level))]
         if effort is Effort.DEFAULT and whole and _is_structured(len(found[0].data), len(data)):
@@ -205,12 +242,10 @@ class Encoder:
             found.append(Stream(CodecId.LZ4_BITPLANES, LZ4_BITPLANES.encode_at_level(data.data, level)))
         return min(found, key=lambda stream: len(stream.data))
 
-    def _other_coder(self, data: Bytes, effort: Effort, _whole: bool, _entropy: int) -> Stream:
-        return Stream(self._other.id, self._other.encode(data.data, effort))
+    def _code_with_other(self, parts: Sequence[_Part], effort: Effort) -> list[Stream]:
+        return [Stream(self._other.id, self._other.encode(part.data.data, effort)) for part in parts]
 
 
-# Width, and whether elements are rotated, by filter.
-_SHAPES = {kind: (kind.width, kind.rotated) for kind in FilterId}
 _OTHER_ROTATION = {kind: FilterId(kind - 1 if kind.rotated else kind + 1) for kind in FilterId if kind.width > 1}
 
 
@@ -219,11 +254,36 @@ def _is_constant(data: Bytes) -> bool:
     return bool(data[0] == data[-1] and (data == data[0]).all())
 
 
-def _constant(block: Bytes) -> EncodedBlock | None:
-    if not _is_constant(block):
-        return None
+def _are_constant(contents: Bytes) -> list[bool]:
+    suspects = (contents[:, 0] == contents[:, -1]).tolist()
+    return [suspect and _is_constant(block) for suspect, block in zip(suspects, contents, strict=True)]
+
+
+def _constant(block: Bytes) -> EncodedBlock:
     entry = IndexEntry(int(block[0]), 0, 0, FilterId.NONE, CodecId.CONSTANT)
     return EncodedBlock(entry, b"", 0, frozenset())
+
+
+def _uncoded(part: _Part) -> Stream | None:
+    """Return how a part is stored that no codec needs to see, else None."""
+    if part.entropy > _NOISE and not (part.whole and _has_repeats(part.data)):
+        return Stream(CodecId.RAW, part.data.data)
+    if part.entropy < _RUNS and _is_constant(part.data):
+        return Stream(CodecId.CONSTANT, b"", int(part.data[0]))
+    return None
+
+
+def _may_have_runs(part: _Part) -> bool:
+    """Whether a match finder may see in a part what an entropy coder does not."""
+    return part.entropy < _RUNS or (part.whole and not _MAY_REPEAT < part.entropy <= _NOISE)
+
+
+def _has_runs(data: Bytes, coded_size: int) -> bool:
+    """Whether a match finder is ahead on a quarter of `data`; an entropy coder makes `coded_size` bytes of all."""
+    if len(data) < _WORTH_A_LOOK:
+        return True
+    quarter = len(data) // 4
+    return len(ZSTD.encode_at_level(data[quarter : 2 * quarter].data, 3)) * 4 < coded_size
 
 
 def _raw(block: Bytes) -> _Candidate:
@@ -245,19 +305,18 @@ def _needs(kind: FilterId, ids: tuple[int, ...], size: int) -> tuple[int, frozen
     return blocks.scratch_size(kind, ids, size), frozenset(codec for codec in ids if needs_decoder(codec))
 
 
-def _is_suspicious(stored_size: int, planes: list[int], size: int) -> bool:
-    """Whether the result is far from what the entropies promised, or so small that repeats are likely."""
-    promised = size * sum(planes) // (8 * _BIT * len(planes))
-    return stored_size * 25 > promised * 26 or stored_size * 5 < size * 3
-
-
 def _stored_size(candidate: _Candidate) -> int:
     return len(candidate.stored)
 
 
 def _has_repeats(block: Bytes) -> bool:
     """Whether a quick search finds repeats in what looks like noise byte by byte."""
-    return len(ZSTD.encode_at_level(block.data, -5)) * 100 < len(block) * 98
+    return _without_repeats(block) * 100 < len(block) * 98
+
+
+def _without_repeats(block: Bytes) -> int:
+    """Return the size of a block with the repeats that a quick search finds taken out, and nothing else coded."""
+    return len(ZSTD.encode_at_level(block.data, -5))
 
 
 def _is_structured(stored_size: int, size: int) -> bool:

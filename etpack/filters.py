@@ -7,11 +7,12 @@ of every element. The last (size mod width) bytes of a block belong to no elemen
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from etpack import kernels
 
 Bytes: TypeAlias = "NDArray[np.uint8]"
 
@@ -21,68 +22,69 @@ BATCH_SIZE = 128 << 10
 DTYPES: dict[int, np.dtype[np.unsignedinteger[Any]]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
 
-def split(block: Bytes, width: int, rotated: bool) -> list[Bytes]:
-    """Return the `width` planes of a block of n bytes, each uint8 of shape (n // width,).
+def batches(count: int, size: int) -> Iterator[slice]:
+    """Cut `count` blocks of `size` bytes into runs of up to BATCH_SIZE bytes, or of one block."""
+    step = max(1, BATCH_SIZE // max(1, size))
+    for start in range(0, count, step):
+        yield slice(start, min(start + step, count))
+
+
+def split(blocks: Bytes, width: int, rotated: bool) -> list[Bytes]:
+    """Return the planes of each of several blocks of one size.
 
     Args:
-        block: uint8 of shape (n,), C-contiguous.
+        blocks: uint8 of shape (blocks, n), C-contiguous.
         width: 2, 4 or 8.
         rotated: Rotate each element left by one bit first, which puts a float's exponent into one byte.
+
+    Returns:
+        `width` arrays of uint8 of shape (blocks, n // width).
     """
-    count = len(block) // width
-    elements = block[: count * width].view(DTYPES[width])
-    if rotated:
-        elements = (elements << 1) | (elements >> (8 * width - 1))
-    # Shifts of whole elements run several times faster than strided copies of single bytes.
-    return [elements.astype(np.uint8)] + [(elements >> (8 * k)).astype(np.uint8) for k in range(1, width)]
+    count, size = blocks.shape
+    planes = np.empty((width, count, size // width), np.uint8)
+    if kernels.native:
+        kernels.native.split(blocks, count, width, rotated, planes)
+        return list(planes)
+    for batch in batches(count, size):
+        elements = blocks[batch, : size // width * width].view(DTYPES[width])
+        if rotated:
+            elements = (elements << 1) | (elements >> (8 * width - 1))
+        # Shifts of whole elements run several times faster than strided copies of single bytes.
+        for k in range(width):
+            planes[k, batch] = (elements >> (8 * k)).astype(np.uint8)
+    return list(planes)
 
 
-def batches(blocks: Sequence[Bytes]) -> Iterator[slice]:
-    """Cut a sequence of blocks into runs that are worth one call each: of up to BATCH_SIZE bytes, or one block."""
-    start = size = 0
-    for number, block in enumerate(blocks):
-        if number > start and size + len(block) > BATCH_SIZE:
-            yield slice(start, number)
-            start, size = number, 0
-        size += len(block)
-    if start < len(blocks):
-        yield slice(start, len(blocks))
-
-
-def split_many(blocks: Sequence[Bytes], width: int, rotated: bool) -> list[list[Bytes]]:
-    """Return for each block what `split` gives; cheaper than one by one when blocks are small."""
-    made = []
-    for batch in batches(blocks):
-        counts = [len(block) // width for block in blocks[batch]]
-        wholes = [block[: count * width] for block, count in zip(blocks[batch], counts, strict=True)]
-        planes = split(wholes[0] if len(wholes) == 1 else np.concatenate(wholes), width, rotated)
-        for count, end in zip(counts, accumulate(counts), strict=True):
-            made.append([plane[end - count : end] for plane in planes])
-    return made
-
-
-def merge(planes: list[Bytes], rotated: bool, out: Bytes) -> None:
-    """Undo `split`: write the elements that `planes` make up to the start of `out`.
+def merge(planes: Sequence[Sequence[Bytes]], rotated: bool, out: Bytes) -> None:
+    """Undo `split`: write the elements that planes make up to the start of each block in `out`.
 
     Args:
-        planes: 2, 4 or 8 arrays of uint8, all of shape (count,).
+        planes: For each block its 2, 4 or 8 planes, all uint8 of shape (count,).
         rotated: Whether `split` rotated.
-        out: uint8 of at least count * len(planes) bytes, C-contiguous.
+        out: uint8 of shape (blocks, n), C-contiguous; n // width is count.
     """
+    width = len(planes[0])
+    if kernels.native:
+        kernels.native.merge([plane for block in planes for plane in block], width, rotated, out, len(out))
+        return
+    for batch in batches(*out.shape):
+        _merge([np.stack(parts) for parts in zip(*planes[batch], strict=True)], rotated, out[batch])
+
+
+def _merge(planes: Sequence[Bytes], rotated: bool, out: Bytes) -> None:
     width = len(planes)
     dtype = DTYPES[width]
-    count = len(planes[0])
     elements = planes[-1].astype(dtype)
     for plane in reversed(planes[:-1]):
         elements <<= 8
         elements |= plane
-    target = out[: count * width].view(dtype)
+    target = out[:, : planes[0].shape[1] * width].view(dtype)
     if rotated:
         np.right_shift(elements, 1, out=target)
         elements <<= 8 * width - 1
         target |= elements
     else:
-        target[:] = elements
+        target[...] = elements
 
 
 def _transpose_8x8(words: NDArray[np.uint64]) -> None:

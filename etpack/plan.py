@@ -45,11 +45,24 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Row:
+    """Neighbouring blocks of one size: content offset of the first, bytes of content in each, and how many."""
+
+    offset: int
+    block_size: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.block_size * self.count
+
+
+@dataclass(frozen=True)
 class Span:
     """A piece of content to read at once, with the blocks in it; what no block covers is zeros."""
 
     range: Range
-    blocks: tuple[Range, ...]
+    rows: tuple[Row, ...]
 
 
 def cut_opaque(size: int) -> Cut:
@@ -178,29 +191,33 @@ def _combine(piece: Range, cover: Sequence[Extent]) -> Extent:
     )
 
 
-def block_ranges(extents: Sequence[Extent], block_size: int) -> Iterator[Range]:
-    """Yield the content range of each block in order: every extent starts a new one."""
-    for extent in extents:
-        for offset in range(extent.range.offset, extent.range.end, block_size):
-            yield Range(offset, min(block_size, extent.range.end - offset))
-
-
 def spans(extents: Sequence[Extent], content_size: int, block_size: int) -> Iterator[Span]:
     """Yield spans that cover the whole content in order, each of about 1 MiB or one block."""
     start = 0
-    blocks: list[Range] = []
-    for block in block_ranges(extents, block_size):
-        if block.end - start > SPAN_SIZE and block.offset > start:
-            yield from _close_span(start, block.offset, blocks)
-            start, blocks = block.offset, []
-        blocks.append(block)
-    yield from _close_span(start, content_size, blocks)
+    rows: list[Row] = []
+    for row in _rows(extents, block_size):
+        if row.end - start > SPAN_SIZE and row.offset > start:
+            yield from _close_span(start, row.offset, rows)
+            start, rows = row.offset, []
+        rows.append(row)
+    yield from _close_span(start, content_size, rows)
 
 
-def _close_span(start: int, end: int, blocks: Sequence[Range]) -> Iterator[Span]:
-    """Yield the span of `blocks`, then what follows up to `end`, in pieces: a gap may be huge."""
-    last = blocks[-1].end if blocks else start
-    if blocks:
-        yield Span(Range(start, last - start), tuple(blocks))
+def _rows(extents: Sequence[Extent], block_size: int) -> Iterator[Row]:
+    """Yield all blocks in rows of up to a span: every extent starts a new one, and may end in a smaller block."""
+    most = max(1, SPAN_SIZE // block_size)
+    for extent in extents:
+        count, rest = divmod(extent.range.size, block_size)
+        for first in range(0, count, most):
+            yield Row(extent.range.offset + first * block_size, block_size, min(most, count - first))
+        if rest:
+            yield Row(extent.range.end - rest, rest, 1)
+
+
+def _close_span(start: int, end: int, rows: Sequence[Row]) -> Iterator[Span]:
+    """Yield the span of `rows`, then what follows up to `end`, in pieces: a gap may be huge."""
+    last = rows[-1].end if rows else start
+    if rows:
+        yield Span(Range(start, last - start), tuple(rows))
     for offset in range(last, end, SPAN_SIZE):
         yield Span(Range(offset, min(SPAN_SIZE, end - offset)), ())

@@ -6,13 +6,12 @@ are looked at many at a time only because numpy's calls cost more than what they
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from etpack import kernels
 from etpack.filters import DTYPES, Bytes
 from etpack.layout import FilterId
 
@@ -76,13 +75,53 @@ def _symbol_costs() -> NDArray[np.int32]:
     return costs
 
 
-def sample(block: Bytes) -> Bytes:
-    """Return at most 4 KiB of the block, in rows of 64 bytes at equal distances; whole 8-byte elements only."""
-    rows = len(block) // _ROW
+def sample(blocks: Bytes) -> Bytes:
+    """Return at most 4 KiB of each block, in rows of 64 bytes at equal distances; whole 8-byte elements only.
+
+    Args:
+        blocks: uint8 of shape (blocks, n).
+
+    Returns:
+        uint8 of shape (blocks, size), C-contiguous.
+    """
+    count, size = blocks.shape
+    rows = size // _ROW
     if rows <= _MAX_ROWS:
-        return block[: min(len(block) // 8 * 8, _ROW * _MAX_ROWS)]
+        return np.ascontiguousarray(blocks[:, : min(size // 8 * 8, _ROW * _MAX_ROWS)])
     step = rows // _MAX_ROWS
-    return block[: rows * _ROW].reshape(rows, _ROW)[::step][:_MAX_ROWS].reshape(-1)
+    chosen = blocks[:, : rows * _ROW].reshape(count, rows, _ROW)[:, ::step][:, :_MAX_ROWS]
+    return np.ascontiguousarray(chosen).reshape(count, _ROW * _MAX_ROWS)
+
+
+def _totals(samples: Bytes, width: int) -> NDArray[np.int64]:
+    """Return what the symbols of each plane take off its bits, from a histogram for each plane of each block.
+
+    Args:
+        samples: uint8 of shape (blocks, size), C-contiguous.
+        width: 0 for the columns of the filters that do not rotate, else that of the rotated element.
+
+    Returns:
+        int64 of shape (blocks, 15), or (blocks, width).
+    """
+    if kernels.native:
+        totals = np.empty((len(samples), width or 15), np.int64)
+        kernels.native.totals(samples, len(samples), width, _symbol_costs(), totals)
+        return totals
+    starts = range(0, len(samples), _BATCH)
+    return np.concatenate([_totals_of_batch(samples[start : start + _BATCH], width) for start in starts])
+
+
+def _totals_of_batch(samples: Bytes, width: int) -> NDArray[np.int64]:
+    if width:
+        elements = samples.view(DTYPES[width])
+        histograms = _histograms(((elements << 1) | (elements >> (8 * width - 1))).view(np.uint8), width)
+    else:
+        by_8 = _histograms(samples, 8)
+        by_4 = by_8[:, :4] + by_8[:, 4:]
+        by_2 = by_4[:, :2] + by_4[:, 2:]
+        histograms = np.concatenate([by_2[:, :1] + by_2[:, 1:], by_2, by_4, by_8], axis=1)
+    totals: NDArray[np.int64] = np.add.reduce(_symbol_costs().take(histograms), axis=2, dtype=np.int64)
+    return totals
 
 
 @lru_cache(maxsize=8)
@@ -107,37 +146,20 @@ def _histograms(samples: Bytes, width: int) -> NDArray[np.int64]:
     return np.bincount(cells.reshape(-1), minlength=count * width * 256).reshape(count, width, 256)
 
 
-def _entropies(histograms: NDArray[np.int64], counts: NDArray[np.int64] | int) -> NDArray[np.int64]:
+def _entropies(totals: NDArray[np.int64], counts: NDArray[np.int64] | int) -> NDArray[np.int64]:
     """Return the entropy of each plane's byte in 1/4096 bit, corrected for the bias of a small sample.
 
     Args:
-        histograms: int64 of shape (blocks, planes, 256).
+        totals: int64 of shape (blocks, planes), from `_totals`.
         counts: Bytes in a plane's sample, one number or int64 of shape (planes,).
 
     Returns:
         int64 of shape (blocks, planes).
     """
     # Miller and Madow: the plug-in estimate is low by (symbols - 1) / 2 nats, that is 0.72135 bits, in all.
-    symbols = np.add.reduce(_symbol_costs().take(histograms), axis=2, dtype=np.int32)
-    bits = _count_costs()[counts] - symbols - _BIAS
+    bits = _count_costs()[counts] - totals - _BIAS
     entropies: NDArray[np.int64] = np.minimum(bits // np.maximum(counts, 1), 8 * _ONE_BIT)
     return entropies
-
-
-def _plain_entropies(samples: Bytes) -> NDArray[np.int64]:
-    """Return the entropies under the filters that do not rotate: int64 of shape (count, 15), as in _COLUMNS."""
-    by_8 = _histograms(samples, 8)
-    by_4 = by_8[:, :4] + by_8[:, 4:]
-    by_2 = by_4[:, :2] + by_4[:, 2:]
-    by_1 = by_2[:, :1] + by_2[:, 1:]
-    return _entropies(np.concatenate([by_1, by_2, by_4, by_8], axis=1), samples.shape[1] // _PLAIN_WIDTHS)
-
-
-def _rotated_entropies(samples: Bytes, width: int) -> NDArray[np.int64]:
-    """Return the entropies of the planes of rotated elements: int64 of shape (count, width)."""
-    elements = samples.view(DTYPES[width])
-    rotated = (elements << 1) | (elements >> (8 * width - 1))
-    return _entropies(_histograms(rotated.view(np.uint8), width), samples.shape[1] // width)
 
 
 def _means(table: NDArray[np.int64], kind: FilterId) -> NDArray[np.int64]:
@@ -151,48 +173,41 @@ class Probes:
     """What samples of some blocks say; entropies in bits per byte, in units of 1/4096.
 
     Args:
-        blocks: Each uint8 of shape (n,); n may differ.
+        blocks: uint8 of shape (blocks, n), C-contiguous.
         thorough: Look at every rotation, and not only at that of the best filter without.
     """
 
     ONE_BIT = _ONE_BIT
 
-    def __init__(self, blocks: Sequence[Bytes], thorough: bool = False) -> None:
+    def __init__(self, blocks: Bytes, thorough: bool = False) -> None:
+        samples = sample(blocks)
         # One row for each block; what was not looked at stays 0.
-        self._table = np.zeros((len(blocks), 29), np.int64)
-        by_size: defaultdict[int, list[int]] = defaultdict(list)
-        samples = [sample(block) for block in blocks]
-        for number, data in enumerate(samples):
-            by_size[len(data)].append(number)
-        best = np.zeros(len(blocks), np.int64)
-        for numbers in by_size.values():
-            for start in range(0, len(numbers), _BATCH):
-                batch = numbers[start : start + _BATCH]
-                best[batch] = self._look(np.stack([samples[number] for number in batch]), batch, thorough)
-        self._rows: list[list[int]] = self._table.tolist()
+        table = np.zeros((len(blocks), 29), np.int64)
+        best = _look(samples, table, thorough)
+        self._rows: list[list[int]] = table.tolist()
         # For each block the filter under which its sample has the lowest entropy, the narrower one when in doubt.
         self.best = [FilterId(kind) for kind in best.tolist()]
-
-    def _look(self, samples: Bytes, batch: list[int], thorough: bool) -> NDArray[np.int64]:
-        """Fill the rows of blocks whose samples, uint8 of shape (count, size), are given; return their filters."""
-        table = np.zeros((len(batch), self._table.shape[1]), np.int64)
-        table[:, _PLAIN] = _plain_entropies(samples)
-        best = np.zeros(len(batch), np.int64)
-        mean = _means(table, FilterId.NONE)
-        for kind, margin in _MARGINS:
-            other = _means(table, kind)
-            better = other + margin < mean
-            best[better], mean[better] = kind, other[better]
-        for kind, width in _ROTATED.items():
-            chosen = np.flatnonzero(best == kind - 1)
-            looked_at = np.arange(len(batch)) if thorough else chosen
-            if len(looked_at):
-                table[looked_at, _COLUMNS[kind]] = _rotated_entropies(samples[looked_at], width)
-                better = _means(table[chosen], kind) < mean[chosen]
-                best[chosen[better]] = kind
-        self._table[batch] = table
-        return best
 
     def planes(self, number: int, kind: FilterId) -> list[int]:
         """Return the entropy of each plane that a filter would give of a block."""
         return self._rows[number][_COLUMNS[kind]]
+
+
+def _look(samples: Bytes, table: NDArray[np.int64], thorough: bool) -> NDArray[np.int64]:
+    """Fill the rows of a table of entropies from samples, uint8 of shape (count, size); return the best filters."""
+    size = samples.shape[1]
+    table[:, _PLAIN] = _entropies(_totals(samples, 0), size // _PLAIN_WIDTHS)
+    best = np.zeros(len(samples), np.int64)
+    mean = _means(table, FilterId.NONE)
+    for kind, margin in _MARGINS:
+        other = _means(table, kind)
+        better = other + margin < mean
+        best[better], mean[better] = kind, other[better]
+    for kind, width in _ROTATED.items():
+        chosen = np.flatnonzero(best == kind - 1)
+        looked_at = np.arange(len(samples)) if thorough else chosen
+        if len(looked_at):
+            table[looked_at, _COLUMNS[kind]] = _entropies(_totals(samples[looked_at], width), size // width)
+            better = _means(table[chosen], kind) < mean[chosen]
+            best[chosen[better]] = kind
+    return best

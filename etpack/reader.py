@@ -6,32 +6,25 @@ import io
 import os
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from etpack import layout
+from etpack.block_reader import BlockReader
 from etpack.errors import CorruptError, EtpackError, TruncatedError, naming
 from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.limits import Limits
 from etpack.manifest import Manifest
 from etpack.plan import Extent
 from etpack.pte import ModelFile, Range, read_model
+from etpack.runs import find_runs
 from etpack.source_io import SourceIO
 from etpack.sources import Source, SourceLike, check_range, open_source
 
-if TYPE_CHECKING:
-    from etpack.filters import Bytes
-
-# Neighbouring blocks are read together, up to this many bytes of content.
-_RUN_SIZE = 1 << 20
 # Reads of this size and up are worth a thread pool.
 _PARALLEL_SIZE = 4 << 20
-# The cache of blocks that were read in part holds about this many bytes, and at least two blocks.
-_CACHE_SIZE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,7 +69,6 @@ class EtzFile:
         self.name = self._source.name
         self.jobs = jobs or available_processors()
         self._lock = threading.Lock()
-        self._cache: OrderedDict[int, Bytes] = OrderedDict()
         self._pool: ThreadPoolExecutor | None = None
         self._closed = False
         try:
@@ -132,7 +124,7 @@ class EtzFile:
         layout.check_extents(self.extents, self.footer, self.block_count, extents.stored_offset)
         self._extent_offsets = [extent.content_offset for extent in self.extents]
         self._manifest_bytes = section_bytes(manifest)
-        self._blocks_end = self.sections[0].stored_offset
+        self._blocks = BlockReader(self._source, self._index, self.footer, self.sections[0].stored_offset)
 
     def _section(self, kind: SectionType) -> Section:
         return next(section for section in self.sections if section.type == kind)
@@ -239,13 +231,19 @@ class EtzFile:
             raise ValueError(f"{self.name} was closed")
         check_range(self, offset, len(view))
         out = np.frombuffer(view, np.uint8)
-        runs = list(self._runs(offset, out))
+        runs = []
+        position = offset
+        for run in find_runs(self.extents, self._extent_offsets, self.block_size, offset, offset + len(out)):
+            out[position - offset : run.start - offset] = 0
+            position = run.end
+            runs.append((run, out[run.start - offset : run.end - offset]))
+        out[position - offset :] = 0
         try:
             if len(out) < _PARALLEL_SIZE or self.jobs == 1:
-                for run in runs:
-                    self._read_run(run)
+                for run, part in runs:
+                    self._blocks.read_run(run, part)
             else:
-                list(self._threads().map(self._read_run, runs))
+                list(self._threads().map(self._blocks.read_run, *zip(*runs, strict=True)))
         except EtpackError as exc:
             exc.path = exc.path or self.name
             raise
@@ -260,105 +258,9 @@ class EtzFile:
                 self._pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="etpack-read")
             return self._pool
 
-    def _runs(self, offset: int, out: Bytes) -> Iterator[list[_Piece]]:
-        """Yield runs of neighbouring blocks that hold the range, at most 1 MiB each; zero the gaps between extents."""
-        end = offset + len(out)
-        position = offset
-        first = max(0, bisect_right(self._extent_offsets, offset) - 1)
-        for extent in self.extents[first:]:
-            if extent.content_offset >= end or position >= end:
-                break
-            if extent.end <= position:
-                continue
-            if extent.content_offset > position:
-                out[position - offset : extent.content_offset - offset] = 0
-                position = extent.content_offset
-            stop = min(end, extent.end)
-            while position < stop:
-                run, position = self._run(extent, position, stop, offset, out)
-                yield run
-        out[position - offset :] = 0
-
-    def _run(self, extent: ExtentEntry, position: int, stop: int, offset: int, out: Bytes) -> tuple[list[_Piece], int]:
-        run: list[_Piece] = []
-        start = position
-        while position < stop and (not run or position - start < _RUN_SIZE):
-            in_extent = (position - extent.content_offset) // self.block_size
-            block_offset = extent.content_offset + in_extent * self.block_size
-            block_end = min(block_offset + self.block_size, extent.end)
-            piece_end = min(stop, block_end)
-            run.append(
-                _Piece(
-                    extent.first_block + in_extent,
-                    block_end - block_offset,
-                    position - block_offset,
-                    out[position - offset : piece_end - offset],
-                )
-            )
-            position = piece_end
-        return run, position
-
-    def _read_run(self, run: Sequence[_Piece]) -> None:
-        """Read the stored bytes of a run's blocks, neighbours together, and decode them."""
-        pending: list[tuple[_Piece, IndexEntry]] = []
-        last: IndexEntry | None = None
-        for piece in run:
-            if self._from_cache(piece):
-                continue
-            entry = self.entry(piece.number)
-            self.check_place(entry, piece.number)
-            if entry.stored_size:
-                if last and not _adjoins(last, entry):
-                    self._decode(pending)
-                    pending = []
-                last = entry
-            pending.append((piece, entry))
-        self._decode(pending)
-
     def check_place(self, entry: IndexEntry, number: int) -> None:
         """Raise CorruptError unless the stored bytes of block `number` may lie where its entry says."""
-        if entry.stored_size == 0:
-            return
-        if entry.stored_size > self.footer.max_stored_block:
-            raise CorruptError(f"block {number} is larger than the largest", rule="footer-max-stored")
-        if not layout.HEADER_SIZE <= entry.stored_offset <= self._blocks_end - entry.stored_size:
-            raise CorruptError(f"block {number} lies outside the blocks", rule="block-range", where=entry.stored_offset)
-        if entry.stored_offset % self.footer.alignment:
-            raise CorruptError(f"block {number} is not aligned", rule="block-alignment", where=entry.stored_offset)
-
-    def _decode(self, pending: Sequence[tuple[_Piece, IndexEntry]]) -> None:
-        import numpy as np
-
-        from etpack import blocks
-
-        stored = [(piece, entry) for piece, entry in pending if entry.stored_size]
-        start = stored[0][1].stored_offset if stored else 0
-        end = stored[-1][1].stored_offset + stored[-1][1].stored_size if stored else 0
-        data = memoryview(self._source.read_at(start, end - start) if stored else b"")
-        for piece, entry in pending:
-            at = entry.stored_offset - start if entry.stored_size else 0
-            stored_bytes = data[at : at + entry.stored_size]
-            whole = len(piece.out) == piece.block_size
-            target = piece.out if whole else np.empty(piece.block_size, np.uint8)
-            blocks.decode(stored_bytes, entry, target, piece.number, self.footer.alignment)
-            if not whole:
-                piece.out[:] = target[piece.start : piece.start + len(piece.out)]
-                self._remember(piece.number, target)
-
-    def _from_cache(self, piece: _Piece) -> bool:
-        with self._lock:
-            block = self._cache.get(piece.number)
-            if block is None:
-                return False
-            self._cache.move_to_end(piece.number)
-        piece.out[:] = block[piece.start : piece.start + len(piece.out)]
-        return True
-
-    def _remember(self, number: int, block: Bytes) -> None:
-        with self._lock:
-            self._cache[number] = block
-            while len(self._cache) > max(2, _CACHE_SIZE // self.block_size):
-                self._cache.popitem(last=False)
+        self._blocks.check_place(entry, number)
 
     def cut_before(self, offset: int, limit: int) -> int:
         """Return the last end of a block after `offset` and up to `limit`, or `limit` if there is none.
@@ -393,24 +295,6 @@ class EtzFile:
 
     def __repr__(self) -> str:
         return f"<EtzFile {self.name!r}: {self.size:,} bytes of content in {self.block_count:,} blocks>"
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """The part of one block that a read wants."""
-
-    number: int
-    # Bytes of content in the whole block, and the offset in it of the part that is wanted.
-    block_size: int
-    start: int
-    # Where that part goes.
-    out: Bytes
-
-
-def _adjoins(first: IndexEntry, second: IndexEntry) -> bool:
-    """Whether one read can fetch both blocks without fetching anything else but padding."""
-    gap = second.stored_offset - (first.stored_offset + first.stored_size)
-    return 0 <= gap < layout.PAGE_SIZE
 
 
 def check_jobs(jobs: int | None) -> None:

@@ -22,7 +22,7 @@ from etpack.output import Output, Progress
 from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
 from etpack.pte import FileKind, Range, read_model
 from etpack.reader import available_processors, check_jobs, is_etz
-from etpack.selfcheck import Made, check_blocks
+from etpack.selfcheck import check_blocks
 from etpack.sources import FileSource, Source, SourceLike, open_source
 
 _OPAQUE = "pack it with --opaque"
@@ -171,19 +171,20 @@ def _encode_span(
 ) -> tuple[bytes, list[EncodedBlock]]:
     content = source.read_at(span.range.offset, span.range.size)
     data = np.frombuffer(content, np.uint8)
-    contents = []
+    encoded = []
     position = 0
-    for block in span.blocks:
-        start = block.offset - span.range.offset
+    for row in span.rows:
+        start = row.offset - span.range.offset
         if data[position:start].any():
             raise _changed()
-        position = start + block.size
-        contents.append(data[start:position])
+        position = start + row.block_size * row.count
+        contents = data[start:position].reshape(row.count, row.block_size)
+        made = encoder.encode_many(contents)
+        if check:
+            check_blocks(row, contents, made, alignment)
+        encoded += made
     if data[position:].any():
         raise _changed()
-    encoded = encoder.encode_many(contents)
-    if check:
-        check_blocks([Made(*parts) for parts in zip(span.blocks, contents, encoded, strict=True)], alignment)
     return content, encoded
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from etpack import blocks
@@ -41,11 +43,13 @@ class CountingSource:
 def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that gets the number of every block that is decoded from now on."""
     decoded: list[int] = []
-    honest = blocks.decode
+    honest = blocks.decode_many
 
-    def decode(stored: bytes | memoryview, entry: IndexEntry, out: Bytes, number: int, alignment: int) -> None:
-        decoded.append(number)
-        honest(stored, entry, out, number, alignment)
+    def decode_many(
+        stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
+    ) -> None:
+        decoded.extend(range(first, first + len(entries)))
+        honest(stored, entries, out, first, alignment)
 
-    monkeypatch.setattr(blocks, "decode", decode)
+    monkeypatch.setattr(blocks, "decode_many", decode_many)
     return decoded

@@ -183,7 +183,7 @@ def stream_block(content: bytes, codec: int) -> BlockSpec:
 
 def plane_block(content: bytes, kind: FilterId, plane_codecs: Sequence[int], alignment: int = 1) -> BlockSpec:
     """Return a block of several planes, each stored with its codec; a constant plane must be of one value."""
-    planes = filters.split(np.frombuffer(content, np.uint8), kind.width, kind.rotated)
+    planes = filters.split(np.frombuffer(content, np.uint8)[np.newaxis], kind.width, kind.rotated)
     streams = [_stream(plane.tobytes(), codec) for plane, codec in zip(planes, plane_codecs, strict=True)]
     tail = content[len(content) // kind.width * kind.width :]
     stored = blocks.join_planes(streams, tail, alignment)

@@ -219,8 +219,8 @@ def _plane_codecs(content: bytes, kind: FilterId) -> list[int]:
     from etpack import filters
 
     found: list[int] = []
-    for plane in filters.split(np.frombuffer(content, np.uint8), kind.width, kind.rotated):
-        distinct = len(set(plane.tolist()))
+    for planes in filters.split(np.frombuffer(content, np.uint8)[np.newaxis], kind.width, kind.rotated):
+        distinct = len(set(planes[0].tolist()))
         found.append(CodecId.CONSTANT if distinct == 1 else CodecId.LZ4 if distinct == 2 else CodecId.RAW)
     return found
 

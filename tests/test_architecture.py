@@ -12,12 +12,13 @@ PACKAGE = Path(__file__).parent.parent / "etpack"
 
 # A module imports only from rows above its own, or from inside its own package.
 ROWS = (
-    {"errors", "__version__"},
+    {"errors", "__version__", "_kernels"},
+    {"kernels"},
     {"sources", "filters", "layout", "limits", "output", "_flatbuffers"},
-    {"codecs", "flatbuffer", "source_io"},
+    {"codecs", "flatbuffer", "source_io", "runs"},
     {"pte"},
     {"plan", "blocks", "probe"},
-    {"manifest", "encode"},
+    {"manifest", "encode", "block_reader"},
     {"reader", "selfcheck"},
     {"loader", "writer"},
     {"unpack", "memory", "pick"},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etpack import blocks, filters
+from etpack import blocks, filters, kernels
 from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, UnsupportedError
@@ -102,13 +102,8 @@ def test_more_effort_is_never_larger(block: Bytes) -> None:
     assert sizes[0] >= sizes[1] >= sizes[2]
 
 
-MIXED = [
-    *[data[start : start + 4096] for data in (FP32, BF16, FP64, INT64, TEXT, NOISE) for start in (0, 4096, 8200)],
-    np.zeros(4096, np.uint8),
-    np.tile(NOISE[:100], 41)[:4096],
-    *[data[:size] for data in (FP32, TEXT) for size in (1, 2, 3, 7, 8, 9, 1001, 4097, 4103, 4104, 4159, 4160, 60001)],
-    *[BF16[offset : offset + 16384] for offset in range(0, 49152, 5461)],
-]
+MIXED = (FP32, BF16, FP64, INT64, TEXT, NOISE, np.zeros(65536, np.uint8), np.tile(NOISE[:100], 656))
+SIZES = (1, 2, 3, 7, 8, 9, 1001, 4096, 4103, 4159, 16384)
 
 
 @pytest.mark.parametrize("codec", ["auto", "lz4", "raw"])
@@ -116,16 +111,18 @@ MIXED = [
 @pytest.mark.parametrize("use_filters", [True, False])
 def test_many_blocks_are_encoded_as_one_by_one(codec: str, effort: Effort, use_filters: bool) -> None:
     encoder = Encoder(codec, effort, use_filters, 64)
-    many = encoder.encode_many(MIXED)
-    assert many == [encoder.encode(block) for block in MIXED]
-    assert many[::-1] == encoder.encode_many(MIXED[::-1])
-    assert [_decode(made, len(block), 64) for made, block in zip(many, MIXED, strict=True)] == [
-        block.tobytes() for block in MIXED
-    ]
+    for size in SIZES:
+        several = np.stack([data[start : start + size] for data in MIXED for start in (0, 5, 4096, 5461)])
+        many = encoder.encode_many(several)
+        assert many == [encoder.encode(block) for block in several]
+        assert many[::-1] == encoder.encode_many(np.ascontiguousarray(several[::-1]))
+        out = np.empty_like(several)
+        blocks.decode_many([made.stored for made in many], [made.entry for made in many], out, 0, 64)
+        assert np.array_equal(out, several)
 
 
 def test_no_blocks_are_no_work() -> None:
-    assert Encoder("auto", Effort.DEFAULT, True, 1).encode_many([]) == []
+    assert Encoder("auto", Effort.DEFAULT, True, 1).encode_many(np.empty((0, 4096), np.uint8)) == []
 
 
 def test_scratch_is_what_the_specification_says() -> None:
@@ -144,7 +141,7 @@ def test_the_probe_counts_in_integers() -> None:
 
 
 def test_the_probe_finds_the_entropies() -> None:
-    probes = Probes([BF16])
+    probes = Probes(BF16[np.newaxis])
     low, high = probes.planes(0, FilterId.PLANES_2_ROTATED)
     assert low > 7.8 * Probes.ONE_BIT
     assert 2.2 * Probes.ONE_BIT < high < 3.0 * Probes.ONE_BIT
@@ -153,12 +150,14 @@ def test_the_probe_finds_the_entropies() -> None:
 @pytest.mark.parametrize("data", [FP32, BF16, FP64, INT64, TEXT, NOISE], ids=lambda data: str(len(data)))
 @pytest.mark.parametrize("size", [0, 5, 8, 1000, 4096, 4159, 65536])
 def test_the_probe_agrees_with_floating_point(data: Bytes, size: int) -> None:
-    sampled = sample(data[:size])
+    block = data[np.newaxis, :size]
+    (sampled,) = sample(block)
     assert len(sampled) <= 4096
-    probes = Probes([data[:size]], thorough=True)
+    probes = Probes(block, thorough=True)
     for kind in FilterId:
-        planes = filters.split(sampled, kind.width, kind.rotated) if kind.width > 1 else [sampled]
-        for plane, entropy in zip(planes, probes.planes(0, kind), strict=True):
+        sample_of_one = sampled[np.newaxis]
+        planes = filters.split(sample_of_one, kind.width, kind.rotated) if kind.width > 1 else [sample_of_one]
+        for plane, entropy in zip([rows[0] for rows in planes], probes.planes(0, kind), strict=True):
             if len(plane):
                 counts = np.unique(plane, return_counts=True)[1]
                 bits = -(counts * np.log2(counts / len(plane))).sum() + (len(counts) - 1) * 0.72135
@@ -169,7 +168,7 @@ ENTRY = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
 
 
 def _changed(entry: IndexEntry, **fields: int) -> IndexEntry:
-    return IndexEntry(**{**entry.__dict__, **fields})
+    return entry._replace(**fields)
 
 
 @pytest.mark.parametrize(
@@ -226,3 +225,18 @@ def test_streams_must_fill_the_block(change: object) -> None:
 def test_a_block_smaller_than_an_element_has_no_planes() -> None:
     with pytest.raises(CorruptError, match=r"block-(directory|size)"):
         _decode_changed(b"ab", 1, size=3)
+
+
+@pytest.mark.parametrize("data", MIXED)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("thorough", [False, True])
+def test_the_probe_is_the_same_in_c_and_in_numpy(
+    data: Bytes, size: int, thorough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    several = data[: 65536 // size * size].reshape(-1, size)[:40]
+    in_c = Probes(several, thorough)
+    monkeypatch.setattr(kernels, "native", None)
+    in_numpy = Probes(several, thorough)
+    assert in_c.best == in_numpy.best
+    for number in range(len(several)):
+        assert [in_c.planes(number, kind) for kind in FilterId] == [in_numpy.planes(number, kind) for kind in FilterId]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etpack import filters
+from etpack import filters, kernels
 
 WIDTHS = (2, 4, 8)
 
@@ -27,37 +30,78 @@ def _bitplanes_by_the_book(data: bytes) -> bytes:
     )
 
 
-@given(st.binary(min_size=0, max_size=300), st.sampled_from(WIDTHS), st.booleans())
-def test_planes_are_those_of_the_specification(data: bytes, width: int, rotated: bool) -> None:
-    planes = filters.split(np.frombuffer(data, np.uint8), width, rotated)
-    assert [plane.tobytes() for plane in planes] == _planes_by_the_book(data, width, rotated)
+@pytest.fixture(params=["C", "numpy"])
+def _kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with the inner loops in C, which must have been built here, and again without."""
+    assert kernels.native is not None, "etpack._kernels was not built; is there a C compiler?"
+    if request.param == "numpy":
+        monkeypatch.setattr(kernels, "native", None)
 
 
+SEVERAL = st.tuples(st.integers(1, 5), st.integers(0, 100)).flatmap(
+    lambda shape: st.binary(min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]).map(
+        lambda data: np.frombuffer(data, np.uint8).reshape(shape)
+    )
+)
+
+
+@pytest.mark.usefixtures("_kernels")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEVERAL, st.sampled_from(WIDTHS), st.booleans())
+def test_planes_are_those_of_the_specification(contents: filters.Bytes, width: int, rotated: bool) -> None:
+    planes = filters.split(contents, width, rotated)
+    for number, block in enumerate(contents):
+        assert [plane[number].tobytes() for plane in planes] == _planes_by_the_book(block.tobytes(), width, rotated)
+
+
+@pytest.mark.usefixtures("_kernels")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SEVERAL, st.sampled_from(WIDTHS), st.booleans())
+def test_merge_undoes_split(contents: filters.Bytes, width: int, rotated: bool) -> None:
+    out = np.zeros_like(contents)
+    filters.merge(list(zip(*filters.split(contents, width, rotated), strict=True)), rotated, out)
+    whole = contents.shape[1] // width * width
+    assert np.array_equal(out[:, :whole], contents[:, :whole])
+    assert not out[:, whole:].any()
+
+
+@pytest.mark.usefixtures("_kernels")
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("sizes", [[4096] * 70, [1 << 20], [8, 1, 9, 300_000, 0, 15, 131072, 131072], [0], []])
-def test_many_blocks_are_split_as_one_by_one(width: int, sizes: list[int]) -> None:
-    data = np.random.default_rng(width).integers(0, 256, sum(sizes), dtype=np.uint8)
-    parts = np.split(data, np.cumsum(sizes)[:-1]) if sizes else []
-    together = filters.split_many(parts, width, True)
-    assert [[plane.tobytes() for plane in planes] for planes in together] == [
-        [plane.tobytes() for plane in filters.split(part, width, True)] for part in parts
-    ]
+@pytest.mark.parametrize("shape", [(300, 4096), (3, 65536 + 7), (1, 1 << 20), (1, 0), (9, 1)])
+def test_many_blocks_are_filtered_as_one_by_one(width: int, shape: tuple[int, int]) -> None:
+    contents = np.random.default_rng(width).integers(0, 256, shape, dtype=np.uint8)
+    together = filters.split(contents, width, True)
+    for number in range(shape[0]):
+        alone = filters.split(contents[number : number + 1], width, True)
+        assert all(np.array_equal(plane[0], many[number]) for plane, many in zip(alone, together, strict=True))
 
 
 def test_a_batch_has_a_size_or_one_block() -> None:
-    sizes = [filters.BATCH_SIZE, 1, filters.BATCH_SIZE - 1, 1, filters.BATCH_SIZE + 1, 2]
-    parts = [np.zeros(size, np.uint8) for size in sizes]
-    assert [(b.start, b.stop) for b in filters.batches(parts)] == [(0, 1), (1, 3), (3, 4), (4, 5), (5, 6)]
+    assert list(filters.batches(5, filters.BATCH_SIZE // 2)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert list(filters.batches(2, filters.BATCH_SIZE + 1)) == [slice(0, 1), slice(1, 2)]
+    assert list(filters.batches(0, 5)) == []
 
 
-@given(st.binary(min_size=0, max_size=300), st.sampled_from(WIDTHS), st.booleans())
-def test_merge_undoes_split(data: bytes, width: int, rotated: bool) -> None:
-    block = np.frombuffer(data, np.uint8)
-    out = np.zeros(len(data), np.uint8)
-    filters.merge(filters.split(block, width, rotated), rotated, out)
-    whole = len(data) // width * width
-    assert out[:whole].tobytes() == data[:whole]
-    assert not out[whole:].any()
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda native, data: native.split(data, 3, 2, False, bytearray(len(data))),
+        lambda native, data: native.split(data, 1, 3, False, bytearray(len(data))),
+        lambda native, data: native.split(data, -1, 2, False, bytearray(len(data))),
+        lambda native, data: native.split(data, 1, 2, False, bytearray(len(data) - 1)),
+        lambda native, data: native.merge([data, data], 2, False, bytearray(2 * len(data) + 2), 1),
+        lambda native, data: native.merge([data], 2, False, bytearray(2 * len(data)), 1),
+        lambda native, data: native.merge([data, data], 3, False, bytearray(2 * len(data)), 1),
+        lambda native, data: native.merge([data, data[1:]], 2, False, bytearray(2 * len(data)), 1),
+        lambda native, data: native.totals(data, 1, 5, bytes(20000), bytearray(40)),
+        lambda native, data: native.totals(data, 1, 0, bytes(20000), bytearray(8 * 14)),
+        lambda native, data: native.totals(data, 1, 0, bytes(4 * len(data)), bytearray(8 * 15)),
+        lambda native, data: native.totals(data[:9], 1, 0, bytes(20000), bytearray(8 * 15)),
+    ],
+)
+def test_buffers_that_do_not_fit_are_refused(call: Callable[[Any, bytes], None]) -> None:
+    with pytest.raises(ValueError, match="sizes"):
+        call(kernels.native, bytes(range(64)))
 
 
 @given(st.binary(min_size=1, max_size=300))
@@ -77,5 +121,5 @@ def test_bits_past_the_end_of_a_plane_are_ignored() -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_rotation_puts_a_sign_into_bit_0(width: int) -> None:
     negative_zero = bytes(width - 1) + b"\x80"
-    planes = filters.split(np.frombuffer(negative_zero, np.uint8), width, True)
-    assert [int(plane[0]) for plane in planes] == [1] + [0] * (width - 1)
+    planes = filters.split(np.frombuffer(negative_zero, np.uint8)[np.newaxis], width, True)
+    assert [int(plane[0, 0]) for plane in planes] == [1] + [0] * (width - 1)

@@ -154,11 +154,16 @@ def test_spans_cover_the_content_and_bound_memory(pieces: list[tuple[int, int]],
     for span in plan.spans(extents, size, block_size):
         assert span.range.offset == position
         assert 0 < span.range.size <= max(plan.SPAN_SIZE, block_size)
-        assert all(span.range.offset <= b.offset and b.end <= span.range.end for b in span.blocks)
+        assert all(span.range.offset <= row.offset and row.end <= span.range.end for row in span.rows)
         position = span.range.end
-        blocks += span.blocks
+        for row in span.rows:
+            blocks += [Range(offset, row.block_size) for offset in range(row.offset, row.end, row.block_size)]
     assert position == size
-    assert blocks == list(plan.block_ranges(extents, block_size))
+    assert blocks == [
+        Range(offset, min(block_size, extent.range.end - offset))
+        for extent in extents
+        for offset in range(extent.range.offset, extent.range.end, block_size)
+    ]
 
 
 def test_an_opaque_content_is_one_extent() -> None:

@@ -163,7 +163,7 @@ def test_the_cache_is_bounded(tmp_path: Path) -> None:
     with etpack.open(path) as file:
         for number in range(40):
             file.read_at(number << 16, 10)
-        assert len(file._cache) * file.block_size <= 1 << 20
+        assert len(file._blocks._cache) * file.block_size <= 1 << 20
 
 
 def test_a_damaged_block_gives_no_byte(packed_digits: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from google_crc32c import value as crc32c
 
@@ -28,8 +28,7 @@ _CRC = struct.Struct("<I")
 _PAGE_PLACE = struct.Struct("<II")
 
 
-@dataclass(frozen=True)
-class IndexEntry:
+class IndexEntry(NamedTuple):
     """What the index says of one block."""
 
     # First stored byte of the block; for a constant block, the value of each of its bytes instead.
@@ -46,8 +45,7 @@ class IndexEntry:
         return _ENTRY.pack(self.stored_offset | self.filter << 48 | self.codec << 56, self.stored_size, self.crc)
 
 
-@dataclass(frozen=True)
-class ExtentEntry:
+class ExtentEntry(NamedTuple):
     """A part of the content that starts a new block."""
 
     content_offset: int
@@ -144,8 +142,7 @@ def entry_count(size: int) -> int:
     return (size - -(-size // PAGE_SIZE) * CRC_SIZE) // ENTRY_SIZE
 
 
-@dataclass(frozen=True)
-class PlaneEntry:
+class PlaneEntry(NamedTuple):
     """One plane's entry in the directory at the start of a block of several planes."""
 
     codec: int
