@@ -132,7 +132,7 @@ class PteError(EtpackError, ValueError):
 
 
 class SourceError(EtpackError, OSError):
-    """The input ended early, or changed while it was read."""
+    """The input could not be fetched, ended early, or changed while it was read."""
 
     slug = "source"
     exit_code = 4

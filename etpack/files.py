@@ -11,6 +11,7 @@ from etpack.output import FileOutput, OutputError, Progress, refuse_input
 from etpack.pte import FileKind
 from etpack.reader import EtzFile
 from etpack.sources import SourceLike, open_source
+from etpack.sources.urls import as_path, local_path
 from etpack.unpack import unpack
 from etpack.writer import Options, PackResult, pack
 
@@ -52,17 +53,20 @@ def compress(
     jobs: int | None = None,
     check: bool = True,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> PackResult:
     """Pack the model file `source` into `output`, which appears only when it is complete.
 
     Args:
-        source: A `.pte`, `.ptd` or `.bpte`, or any file with `options.opaque`.
-        output: Where the `.etz` goes; by default beside the source, `x.pte` as `x.etz`.
+        source: A `.pte`, `.ptd` or `.bpte`, or any file with `options.opaque`; a path or a URL.
+        output: Where the `.etz` goes; by default beside the source, `x.pte` as `x.etz`; of a URL, in the current
+            folder.
         options: How to pack.
         overwrite: Replace `output` if it is there.
         jobs: Threads; all processors by default. The bytes written do not depend on it.
         check: Decode and compare every block before it is written.
         progress: Called with the bytes of content done and their total.
+        limits: How much may be downloaded.
 
     Raises:
         PteError: The source is no model that can be read.
@@ -70,9 +74,9 @@ def compress(
         EtpackError: See `etpack.writer.pack`.
         OSError: Reading or writing failed.
     """
-    with closing(open_source(source)) as opened:
-        target = packed_path(Path(source)) if output is None else Path(output)
-        refuse_input(target, source)
+    with closing(open_source(source, limits=limits, whole=True)) as opened:
+        target = packed_path(local_path(source)) if output is None else output
+        refuse_input(target, as_path(source))
         with FileOutput(target, overwrite=overwrite, readable=True) as out:
             return pack(opened, out, options, jobs=jobs, check=check, progress=progress)
 
@@ -84,15 +88,18 @@ def decompress(
     overwrite: bool = False,
     jobs: int | None = None,
     progress: Progress | None = None,
+    limits: Limits | None = None,
 ) -> Path:
     """Restore the file that was packed into `source` and return where it is; it appears only when it is complete.
 
     Args:
-        source: An `.etz`.
-        output: Where the content goes; by default beside the source, with the extension of its kind.
+        source: An `.etz`; a path or a URL.
+        output: Where the content goes; by default beside the source, or in the current folder for a URL, with the
+            extension of its kind.
         overwrite: Replace `output` if it is there.
         jobs: Threads; all processors by default.
         progress: Called with the bytes of content done and their total.
+        limits: What the file may ask for.
 
     Raises:
         FormatError: The file is damaged.
@@ -100,9 +107,12 @@ def decompress(
         OutputError: The output is there and `overwrite` is False, or it is the source.
         OSError: Reading or writing failed.
     """
-    with EtzFile(os.fspath(source), jobs=jobs) as file:
-        target = unpacked_path(Path(source), file.manifest.kind) if output is None else Path(output)
-        refuse_input(target, source)
-        with FileOutput(target, overwrite=overwrite) as out:
+    with (
+        closing(open_source(os.fspath(source), limits=limits, whole=True)) as opened,
+        EtzFile(opened, limits=limits, jobs=jobs) as file,
+    ):
+        target = unpacked_path(local_path(source), file.manifest.kind) if output is None else output
+        refuse_input(target, as_path(source))
+        with FileOutput(target, overwrite=overwrite, size=file.size) as out:
             unpack(file, out, jobs=jobs, progress=progress)
-    return target
+    return Path(target)

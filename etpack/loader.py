@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
+from etpack.limits import Limits
 from etpack.reader import EtzFile, available_processors, check_jobs, is_etz
 from etpack.sources import SourceLike, check_range, open_source
 
@@ -77,21 +78,22 @@ class DataLoader:
     """Random access to an uncompressed model, whether it lies in an `.etz` or in a plain file; thread-safe.
 
     Args:
-        source: A path, a buffer, a seekable binary file object, a `Source`, or an open `EtzFile`. What is not an
-            `.etz` by its first bytes is taken as a plain file.
+        source: A path, a URL, a buffer, a seekable binary file object, a `Source`, or an open `EtzFile`. What is not
+            an `.etz` by its first bytes is taken as a plain file.
+        limits: What an `.etz` may ask for.
 
     Raises:
         EtpackError: The file begins like an `.etz` and cannot be opened as one.
         OSError: It cannot be read.
     """
 
-    def __init__(self, source: SourceLike) -> None:
-        self._source = open_source(source)
+    def __init__(self, source: SourceLike, *, limits: Limits | None = None) -> None:
+        self._source = open_source(source, limits=limits)
         self._owns_source = self._source is not source
         self._content = self._source
         if not isinstance(self._source, EtzFile) and is_etz(self._source):
             try:
-                self._content = EtzFile(self._source)
+                self._content = EtzFile(self._source, limits=limits)
             except BaseException:
                 self.close()
                 raise

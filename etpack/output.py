@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Protocol, TypeAlias
 
 from etpack.errors import EtpackError
+from etpack.sources.urls import is_url, shown
 
 TEMPORARY_SUFFIX = ".etpack-tmp"
 
@@ -57,15 +58,19 @@ class FileOutput:
     Args:
         path: Where the file shall be.
         overwrite: Replace a file that is there; the old one stays whole until the new one is complete.
+        size: Bytes that will be written at least.
         readable: Whether `read_at` will be called; a device or a pipe then gets everything at the end, from a spool.
 
     Raises:
         OutputError: On entry and again at the end, if the file exists and `overwrite` is False.
-        OSError: Something about the place is wrong, or another process writes the same file.
+        OSError: Something about the place is wrong, has no room, or another process writes the same file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, readable: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, readable: bool = False, size: int = 0
+    ) -> None:
         self.path = os.fspath(path)
+        self._size = size
         self._overwrite = overwrite
         self._readable = readable
         self._target_fd = -1
@@ -73,6 +78,10 @@ class FileOutput:
         self._fd = -1
 
     def __enter__(self) -> FileOutput:
+        if is_url(self.path):
+            error = OutputError("a URL cannot be written to", hint="write to a file with -o, and upload that")
+            error.path = shown(self.path)
+            raise error
         with _naming(self.path):
             if os.path.exists(self.path) and not stat.S_ISREG(os.stat(self.path).st_mode):
                 self._open_special()
@@ -80,6 +89,7 @@ class FileOutput:
             self.path = os.path.realpath(self.path)
             self._refuse_existing()
             folder, name = os.path.split(self.path)
+            _check_room(folder, self._size)
             self._temporary = os.path.join(folder, f".{name}{TEMPORARY_SUFFIX}")
             self._fd = _open_locked(self._temporary, self.path)
         return self
@@ -164,6 +174,13 @@ def _naming(path: str) -> Iterator[None]:
         exc.filename = path
         exc.filename2 = None
         raise
+
+
+def _check_room(folder: str, size: int) -> None:
+    """Raise OSError if `size` bytes have no room in the folder: better now than after minutes."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise OSError(errno.ENOSPC, f"{size:,} bytes have no room, {free:,} are free")
 
 
 def _open_locked(temporary: str, path: str) -> int:

@@ -53,7 +53,7 @@ class EtzFile:
         """Open an `.etz`: reads and checks header, footer, section table, extents, index and manifest, no block.
 
         Args:
-            source: A path, a buffer, a seekable binary file object, or a `Source`.
+            source: A path, a URL, a buffer, a seekable binary file object, or a `Source`.
             limits: What the file may ask for.
             jobs: Threads for large reads; all processors by default.
 
@@ -64,7 +64,7 @@ class EtzFile:
             OSError: It cannot be read.
         """
         check_jobs(jobs)
-        self._source = open_source(source)
+        self._source = open_source(source, limits=limits)
         self._owns_source = self._source is not source
         self.name = self._source.name
         self.jobs = jobs or available_processors()
@@ -89,7 +89,8 @@ class EtzFile:
         if footer_offset < layout.HEADER_SIZE:
             raise TruncatedError("the file ends before its footer", rule="footer-magic", where=self.stored_size)
         self.footer = Footer.from_bytes(tail[-layout.FOOTER_SIZE :], footer_offset)
-        limits.check("content_size", self.footer.content_size)
+        limits.check_content(self.footer.content_size, self.stored_size)
+        limits.check("decode_memory", self.footer.decode_memory)
         table_offset = footer_offset - self.footer.section_count * layout.SECTION_ENTRY_SIZE
         if table_offset < layout.HEADER_SIZE:
             raise CorruptError("the section table leaves the file", rule="section-cover", where=footer_offset)

@@ -13,8 +13,9 @@ PACKAGE = Path(__file__).parent.parent / "etpack"
 # A module imports only from rows above its own, or from inside its own package.
 ROWS = (
     {"errors", "__version__", "_kernels"},
-    {"kernels"},
-    {"sources", "filters", "layout", "limits", "output", "_flatbuffers"},
+    {"limits", "kernels"},
+    {"sources"},
+    {"filters", "layout", "output", "_flatbuffers"},
     {"codecs", "flatbuffer", "source_io", "runs"},
     {"pte"},
     {"plan", "blocks", "probe"},

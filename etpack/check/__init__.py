@@ -17,6 +17,7 @@ from etpack.loader import DataLoader
 from etpack.pte import FileKind, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.sources import Source, SourceLike, open_source
+from etpack.sources.urls import source_name
 
 __all__ = ["MAX_FINDINGS", "FileVerdict", "Finding", "Place", "verify_file", "worst_exit_code"]
 
@@ -35,11 +36,11 @@ def verify_file(
     its first or last bytes, or by its name. Memory does not grow with the content.
 
     Args:
-        source: A path, a buffer, a seekable binary file object, or a `Source`.
+        source: A path, a URL, a buffer, a seekable binary file object, or a `Source`.
         fast: Check structure and stored checksums only; decode nothing.
         against: A file, packed or plain, that the content must be equal to.
         jobs: Threads; all processors by default.
-        limits: What the file may ask for.
+        limits: What the file, and the one it is compared with, may ask for.
 
     Raises:
         ValueError: `fast` and `against` exclude each other.
@@ -49,7 +50,7 @@ def verify_file(
         raise ValueError("comparing contents takes decoding: choose either fast or against")
     run = _Run(_name(source), fast, against, jobs, limits)
     try:
-        opened = open_source(source)
+        opened = open_source(source, limits=limits, whole=True)
         try:
             run.check(opened)
         finally:
@@ -62,7 +63,7 @@ def verify_file(
 
 def _name(source: SourceLike) -> str:
     if isinstance(source, (str, os.PathLike)):
-        return os.fspath(source)
+        return source_name(source)
     return str(getattr(source, "name", "<buffer>"))
 
 
@@ -138,7 +139,7 @@ class _Run:
     def _read_content(self, loader: DataLoader, file: EtzFile | None, parts: Parts) -> None:
         comparison = None
         if self.against is not None:
-            comparison = Comparison(_name(self.against), self.against, loader.size, parts, self.findings)
+            comparison = Comparison(_name(self.against), self.against, loader.size, parts, self.findings, self.limits)
         content = ContentPass(loader, parts, self.findings, comparison)
         try:
             content.run(file, self.jobs)

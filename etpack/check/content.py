@@ -10,6 +10,7 @@ from etpack.check.parts import Parts, block_place, blocks_between
 from etpack.check.structure import corrupt
 from etpack.check.verdict import Finding, Findings, Place
 from etpack.errors import EtpackError
+from etpack.limits import Limits
 from etpack.loader import DataLoader
 from etpack.pte import Range
 from etpack.reader import EtzFile
@@ -19,14 +20,22 @@ from etpack.sources import SourceLike
 class Comparison:
     """Compares content, as it comes by, with another file; notes a difference in size and the first in content."""
 
-    def __init__(self, name: str, source: SourceLike, content_size: int, parts: Parts, findings: Findings) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: SourceLike,
+        content_size: int,
+        parts: Parts,
+        findings: Findings,
+        limits: Limits | None = None,
+    ) -> None:
         """Open the other file, `.etz` or plain; if that fails, the error is a finding and nothing is compared."""
         self._name = name
         self._parts = parts
         self._findings = findings
         self._other: DataLoader | None = None
         try:
-            self._other = DataLoader(source)
+            self._other = DataLoader(source, limits=limits)
         except (EtpackError, OSError) as exc:
             self._fail(exc)
             return

@@ -60,6 +60,8 @@ def main() -> NoReturn:
     """Run the command line and exit; errors become one line on stderr and the right exit code."""
     _open_closed_streams()
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background has it ignored
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = cli.main(prog_name="etpack", standalone_mode=False)
         sys.stdout.flush()
@@ -112,4 +114,17 @@ def _fail(message: str, code: int) -> int:
 
 
 def _terminate(_number: int, _frame: object) -> NoReturn:
+    _end_requests()
     sys.exit(143)
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    _end_requests()
+    raise KeyboardInterrupt
+
+
+def _end_requests() -> None:
+    """Let no thread wait for a server any more; it would keep the process from ending."""
+    remote = sys.modules.get("etpack.sources.remote")
+    if remote is not None:
+        remote.interrupt()

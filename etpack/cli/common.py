@@ -9,13 +9,17 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields
+from functools import partial
 from typing import Any, BinaryIO, TypeVar
 
 import click
 
 from etpack.describe.words import plural, safe
+from etpack.limits import Limits, option_name, written
 from etpack.output import FileOutput, Output, Progress
+from etpack.sources.urls import as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,12 +29,12 @@ _SIZE = re.compile(r"(?P<hex>0x[0-9a-f]{1,16})|(?P<number>[0-9]{1,18})(?P<unit>[
 
 
 class _Input(click.Path):
-    """A file to read at random, completed by the shell."""
+    """A file to read at random, or a URL; files are completed by the shell."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == STDOUT:
             self.fail("stdin cannot be read at random; give a file", param, ctx)
-        return super().convert(value, param, ctx)
+        return super().convert(as_path(value), param, ctx)
 
 
 INPUT = _Input(readable=False)
@@ -59,6 +63,26 @@ def output_options(command: F) -> F:
     )
 
 
+def limit_option(command: F) -> F:
+    """Add --limit."""
+    names = ", ".join(f"{option_name(name)} ({written(value)})" for name, value in asdict(Limits()).items())
+    text = f"Set how much a file may ask for, content-size=128G for instance; any of {names}. May be repeated."
+    return click.option("--limit", "limits", multiple=True, metavar="NAME=SIZE", callback=_to_limits, help=text)(
+        command
+    )
+
+
+def _to_limits(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> Limits:
+    names = {option_name(field.name): field.name for field in fields(Limits)}
+    values = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in names:
+            raise click.BadParameter(f"there is no limit {name!r}; choose from {', '.join(names)}")
+        values[names[name]] = parse_size(value)
+    return Limits(**values)
+
+
 def jobs_option(command: F) -> F:
     """Add -j."""
     return click.option("-j", "--jobs", type=click.IntRange(1), help="Threads; all processors by default.")(command)
@@ -66,7 +90,18 @@ def jobs_option(command: F) -> F:
 
 def quiet_option(command: F) -> F:
     """Add -q."""
-    return click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")(command)
+    return click.option("-q", "--quiet", is_flag=True, callback=_hush, help="Print nothing but errors.")(command)
+
+
+def _hush(context: click.Context, _parameter: click.Parameter, quiet: bool) -> bool:
+    """Keep the library's warnings from stderr until the command ends."""
+    if quiet:
+        import logging
+
+        logger = logging.getLogger("etpack")
+        context.call_on_close(partial(logger.setLevel, logger.level))
+        logger.setLevel(logging.ERROR)
+    return quiet
 
 
 def verbose_option(command: F) -> F:
@@ -105,16 +140,17 @@ def json_results(as_json: bool, *, err: bool) -> Iterator[list[dict[str, object]
 
 
 @contextlib.contextmanager
-def open_output(path: str, *, force: bool, readable: bool = False) -> Iterator[Output]:
+def open_output(path: str, *, force: bool, readable: bool = False, size: int = 0) -> Iterator[Output]:
     """Open an output file, or stdout for "-".
 
     With `readable`, what was written can be read again; stdout then gets a spool when it is complete and good.
+    A disk that has no room for `size` bytes is refused.
 
     Raises:
         click.UsageError: stdout is a terminal.
     """
     if path != STDOUT:
-        with FileOutput(path, overwrite=force, readable=readable) as file:
+        with FileOutput(path, overwrite=force, readable=readable, size=size) as file:
             yield file
         return
     _refuse_terminal()

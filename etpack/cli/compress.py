@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from pathlib import Path
 
 import click
 
@@ -14,8 +13,10 @@ from etpack.codecs import Effort
 from etpack.describe.words import safe
 from etpack.errors import CodecMissingError
 from etpack.files import packed_path
+from etpack.limits import Limits
 from etpack.output import refuse_input
 from etpack.sources import open_source
+from etpack.sources.urls import local_path
 from etpack.writer import Options, PackResult, pack
 
 
@@ -47,6 +48,7 @@ def _known_codec(_context: click.Context, _parameter: click.Parameter, name: str
 @click.option("--align", **common.SIZE, default="1", help="Alignment of each stream in the file.")
 @click.option("--opaque", is_flag=True, help="Pack any file, without looking into it.")
 @click.option("--no-check", is_flag=True, help="Do not decode and compare each block before it is written.")
+@common.limit_option
 @common.jobs_option
 @common.quiet_option
 @common.verbose_option
@@ -62,12 +64,16 @@ def compress(
     align: int,
     opaque: bool,
     no_check: bool,
+    limits: Limits,
     jobs: int | None,
     quiet: bool,
     verbose: bool,
     as_json: bool,
 ) -> None:
-    """Pack models (.pte, .ptd, .bpte) into .etz files; MODEL.pte gives MODEL.etz beside it."""
+    """Pack models (.pte, .ptd, .bpte) into .etz files; MODEL.pte gives MODEL.etz beside it.
+
+    A MODEL may be a URL; MODEL.etz then goes into the current folder.
+    """
     if output and len(files) > 1:
         raise click.UsageError("-o takes one MODEL")
     try:
@@ -77,9 +83,10 @@ def compress(
     with common.json_results(as_json, err=output == common.STDOUT) as results:
         for file in files:
             start = time.perf_counter()
-            with closing(open_source(file)) as source:
-                target = output or str(packed_path(Path(file)))
+            with closing(open_source(file, limits=limits, whole=True)) as source:
+                target = output or str(packed_path(local_path(file)))
                 refuse_input(target, file)
+                file = source.name
                 with (
                     common.open_output(target, force=force, readable=True) as out,
                     common.progress_bar(file, quiet=quiet) as progress,

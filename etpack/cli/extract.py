@@ -16,11 +16,13 @@ from etpack.cli import common
 from etpack.describe.words import plural, safe
 from etpack.errors import naming
 from etpack.files import SUFFIX
+from etpack.limits import Limits
 from etpack.loader import DataLoader
 from etpack.output import Output, refuse_input
 from etpack.pte import Range, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.sources import Source, open_source
+from etpack.sources.urls import local_path
 from etpack.unpack import copy_range
 
 
@@ -48,6 +50,7 @@ class _Choice:
 @click.option("--tensor", metavar="NAME|#N", help="A tensor's bytes, by fully qualified name or number.")
 @click.option("--range", "place", metavar="OFFSET:SIZE", help="Any bytes of the content; 0x1000:64K for instance.")
 @common.output_options
+@common.limit_option
 @common.jobs_option
 @common.quiet_option
 @common.json_option
@@ -60,24 +63,27 @@ def extract(
     place: str | None,
     output: str | None,
     force: bool,
+    limits: Limits,
     jobs: int | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Write a part of a model, packed or plain, to a file of its own; only the blocks that it lies in are decoded.
 
-    Without -o the output is called after FILE and the part, for instance model.segment3.bin, in the folder of FILE.
+    Without -o the output is called after FILE and the part, for instance model.segment3.bin, in the folder of FILE,
+    or in the current one if FILE is a URL.
     """
     choice = _choose(segment, delegate, key, tensor, place)
-    target = output or str(_default_path(Path(file), choice))
+    target = output or str(_default_path(local_path(file), choice))
     refuse_input(target, file)
     with (
-        closing(open_source(file)) as source,
-        closing(_content(source, jobs)) as content,
+        closing(open_source(file, limits=limits)) as source,
+        closing(_content(source, limits, jobs)) as content,
         DataLoader(content) as loader,
     ):
         found = _find(content, choice)
         sha256 = _write(loader, found, target, force, jobs)
+        file = source.name
     result = {
         "file": file,
         "output": target,
@@ -127,9 +133,9 @@ def _default_path(file: Path, choice: _Choice) -> Path:
     return file.with_name(f"{stem}.{choice.label}.bin")
 
 
-def _content(source: Source, jobs: int | None) -> Source:
+def _content(source: Source, limits: Limits, jobs: int | None) -> Source:
     """Return the content of a file: of the `.etz` if it is one, else the file itself."""
-    return EtzFile(source, jobs=jobs) if is_etz(source) else source
+    return EtzFile(source, limits=limits, jobs=jobs) if is_etz(source) else source
 
 
 def _find(content: Source, choice: _Choice) -> Range:
@@ -139,7 +145,7 @@ def _find(content: Source, choice: _Choice) -> Range:
 
 def _write(loader: DataLoader, place: Range, target: str, force: bool, jobs: int | None) -> str:
     """Write the range and return its SHA-256 in hexadecimal."""
-    with common.open_output(target, force=force) as output:
+    with common.open_output(target, force=force, size=place.size) as output:
         out = _Hashing(output)
         copy_range(loader, place.offset, place.size, out, jobs=jobs)
     return out.sha256.hexdigest()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import click
 
 from etpack.cli import common
+from etpack.limits import Limits
 from etpack.report import inspect_file
 
 
@@ -15,13 +16,17 @@ from etpack.report import inspect_file
 @click.option("--blocks", is_flag=True, help="List the blocks of an .etz, with the codec of each plane.")
 @click.option("--tensors", is_flag=True, help="List the tensors.")
 @click.option("--all", "everything", is_flag=True, help="Show all rows of long tables.")
+@common.limit_option
 @common.json_option
-def inspect(files: tuple[str, ...], blocks: bool, tensors: bool, everything: bool, as_json: bool) -> None:
+def inspect(
+    files: tuple[str, ...], blocks: bool, tensors: bool, everything: bool, limits: Limits, as_json: bool
+) -> None:
     """Show what a .pte, .ptd, .bpte or .etz holds, how it is stored, and what of it comes back after loading.
 
-    Of an .etz, its index, the blocks of its program, and the directory of a block of each extent are read.
+    Of an .etz, its index, the blocks of its program, and the directory of a block of each extent are read. A FILE may
+    be a URL; no more of it is fetched than that.
     """
-    reports = (inspect_file(file, blocks=blocks, tensors=tensors) for file in files)
+    reports = (inspect_file(file, blocks=blocks, tensors=tensors, limits=limits) for file in files)
     if as_json:
         common.echo_json({"results": [report.to_json() for report in reports]})
         return

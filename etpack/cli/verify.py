@@ -8,6 +8,7 @@ from etpack.check import FileVerdict, verify_file, worst_exit_code
 from etpack.cli import common
 from etpack.describe.junit import to_junit
 from etpack.describe.verdict import describe_summary, describe_verdict
+from etpack.limits import Limits
 from etpack.output import FileOutput, refuse_input
 
 
@@ -16,6 +17,7 @@ from etpack.output import FileOutput, refuse_input
 @click.option("--fast", is_flag=True, help="Check structure and stored checksums; decode nothing.")
 @click.option("--against", type=common.INPUT, metavar="MODEL", help="A file that the content must be equal to.")
 @click.option("--junit", type=click.Path(readable=False), metavar="PATH", help="Write a JUnit report; - for stdout.")
+@common.limit_option
 @common.jobs_option
 @common.quiet_option
 @common.json_option
@@ -26,11 +28,14 @@ def verify(
     fast: bool,
     against: str | None,
     junit: str | None,
+    limits: Limits,
     jobs: int | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Check packed files (.etz) and models (.pte, .ptd, .bpte): every rule, every block, the SHA-256 of the whole.
+
+    A FILE may be a URL, of which each byte is fetched once, into a temporary file.
 
     All files are looked at, whatever is wrong with one. The exit code is 0 if all are good; 1 if any is bad; else 3 if
     any is unsupported or over a limit; else 4: some could not be read.
@@ -38,7 +43,7 @@ def verify(
     _check_usage(files, fast, against, junit, as_json)
     verdicts = []
     for file in files:
-        verdict = verify_file(file, fast=fast, against=against, jobs=jobs)
+        verdict = verify_file(file, fast=fast, against=against, jobs=jobs, limits=limits)
         verdicts.append(verdict)
         if not as_json and junit != common.STDOUT:
             _print(verdict, quiet)

@@ -97,6 +97,11 @@ class Footer:
     def alignment(self) -> int:
         return 1 << self.alignment_log2
 
+    @property
+    def decode_memory(self) -> int:
+        """Bytes that decoding one block takes: its stored bytes, scratch and content."""
+        return self.max_stored_block + self.max_plane_scratch + self.block_size
+
     def to_bytes(self) -> bytes:
         """Return the 128 bytes."""
         body = _FOOTER.pack(

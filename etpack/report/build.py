@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from etpack.errors import PteError, UnsupportedError, naming
 from etpack.layout import DEFAULT_BLOCK_SIZE
+from etpack.limits import Limits
 from etpack.memory import Use, Verdict, find_uses, group_uses, load_backends
 from etpack.plan import Extent, cut_model
 from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_model
@@ -27,16 +28,19 @@ from etpack.report.values import (
 from etpack.sources import Source, SourceLike, open_source
 
 
-def inspect_file(source: SourceLike, *, blocks: bool = False, tensors: bool = False) -> Report:
+def inspect_file(
+    source: SourceLike, *, blocks: bool = False, tensors: bool = False, limits: Limits | None = None
+) -> Report:
     """Return what a `.pte`, `.ptd`, `.bpte` or `.etz` holds.
 
     Of an `.etz`, footer, index and manifest are read, and the blocks of its flatbuffer decoded; the report comes
     without the program's part, and says why, if that cannot be decoded here.
 
     Args:
-        source: A path, a buffer, a seekable binary file object or a `Source`.
+        source: A path, a URL, a buffer, a seekable binary file object or a `Source`.
         blocks: List the blocks of an `.etz`, which reads a few bytes of each.
         tensors: List the tensors.
+        limits: What an `.etz` may ask for.
 
     Raises:
         FormatError: The `.etz` is damaged.
@@ -44,10 +48,10 @@ def inspect_file(source: SourceLike, *, blocks: bool = False, tensors: bool = Fa
         PteError: The file is no model.
         OSError: It cannot be read.
     """
-    opened = open_source(source)
+    opened = open_source(source, limits=limits)
     try:
         with naming(opened.name):
-            report = _packed(opened, blocks=blocks) if is_etz(opened) else _plain(opened)
+            report = _packed(opened, limits, blocks=blocks) if is_etz(opened) else _plain(opened)
     finally:
         if opened is not source:
             opened.close()
@@ -60,8 +64,8 @@ def _plain(source: Source) -> Report:
     return _report(source.name, model.kind, cut.extents, model)
 
 
-def _packed(source: Source, *, blocks: bool) -> Report:
-    with EtzFile(source) as file:
+def _packed(source: Source, limits: Limits | None, *, blocks: bool) -> Report:
+    with EtzFile(source, limits=limits) as file:
         return _packed_report(file, source, blocks=blocks)
 
 

@@ -1,4 +1,4 @@
-"""Positional reads from paths, buffers and file objects; no two readers ever share a seek position."""
+"""Positional reads from paths, URLs, buffers and file objects; no two readers ever share a seek position."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import threading
 from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 from etpack.errors import SourceError
+from etpack.limits import Limits
+from etpack.sources.urls import as_path, is_url
 
 Readable: TypeAlias = "bytes | bytearray | memoryview | mmap.mmap"
 SourceLike: TypeAlias = "str | os.PathLike[str] | Readable | BinaryIO | Source"
@@ -180,15 +182,23 @@ class FileObjectSource:
         """Leave the caller's file open: it is theirs."""
 
 
-def open_source(thing: SourceLike) -> Source:
-    """Return a source over a path, a buffer, a seekable binary file object, or a source itself.
+def open_source(thing: SourceLike, *, limits: Limits | None = None, whole: bool = False) -> Source:
+    """Return a source over a path, a URL, a buffer, a seekable binary file object, or a source itself.
+
+    Args:
+        thing: What to read. A string with `://` in it is a URL, read by ranges if its server does them.
+        limits: How much of a URL may go into a temporary file.
+        whole: All of it will be read; what is behind a URL then goes through a temporary file, each byte once.
 
     Raises:
-        OSError: The path cannot be opened.
+        OSError: The path cannot be opened, or the URL cannot be fetched.
+        UnsupportedError: A library that the URL needs is not installed.
+        LimitError: What would have to be downloaded is too large.
         TypeError: `thing` is none of these, or is a file object that cannot seek or is not binary.
     """
     if isinstance(thing, (str, os.PathLike)):
-        return FileSource(thing)
+        path = as_path(thing)
+        return _open_url(path, limits or Limits(), whole) if is_url(path) else FileSource(path)
     if isinstance(thing, (bytes, bytearray, memoryview, mmap.mmap)):
         return BufferSource(thing)
     if isinstance(thing, Source):
@@ -201,3 +211,9 @@ def open_source(thing: SourceLike) -> Source:
         except (OSError, ValueError) as exc:
             raise TypeError(f"{thing!r} cannot seek, so it cannot be read at random") from exc
     raise TypeError(f"cannot read from {type(thing).__name__}; give a path, a buffer or a seekable binary file")
+
+
+def _open_url(url: str, limits: Limits, whole: bool) -> Source:
+    from etpack.sources.remote import open_remote  # needs libraries that take long to load
+
+    return open_remote(url, limits, whole=whole)

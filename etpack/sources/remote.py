@@ -1,0 +1,369 @@
+"""Files behind URLs, through fsspec: each read is one request for a range, and no more than was asked for is fetched.
+
+The first request asks for the head of the file. Its answer says how large the file is and whether the server does
+ranges; if it does not, that same answer is the whole file, and goes into a temporary one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import os
+import re
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from etpack.errors import EtpackError, SourceError, UnsupportedError, naming
+from etpack.limits import Limits
+from etpack.sources import Source, check_range
+from etpack.sources.spool import Spool, make_spool, write_all
+from etpack.sources.urls import protocol, shown
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+# Bytes of the head, which are kept: what tells files apart lies there.
+HEAD_SIZE = 4096
+# Seconds without an answer, or without a byte of it, until a request is given up.
+CONNECT_TIMEOUT = 20.0
+READ_TIMEOUT = 60.0
+
+_CHUNK_SIZE = 1 << 20
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.ASCII)
+_INSTALL = "install it with pip install 'etpack[remote]'"
+
+T = TypeVar("T")
+
+# Requests that threads wait for; `interrupt` ends them.
+_waiting: set[concurrent.futures.Future[Any]] = set()
+_interrupted = False
+
+
+class _Transport(Protocol):
+    """How ranges of one URL are fetched, from many threads at once."""
+
+    def fetch(self, offset: int, size: int) -> bytes:
+        """Return exactly `size` bytes, at least 1, from byte `offset`; raise SourceError if that fails."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+class RemoteSource:
+    """A URL whose server does ranges: each read is one request, but for the head, which is there already."""
+
+    def __init__(self, name: str, size: int, head: bytes, transport: _Transport) -> None:
+        self.name = name
+        self._size = size
+        self._head = head
+        self._transport = transport
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if self._closed:
+            raise ValueError(f"{self.name} was closed")
+        check_range(self, offset, size)
+        if offset + size <= len(self._head) or not size:
+            return self._head[offset : offset + size]
+        return self._transport.fetch(offset, size)
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        buffer[:] = self.read_at(offset, len(buffer))
+
+    def close(self) -> None:
+        self._closed = True
+        self._transport.close()
+
+    def spooled(self, limits: Limits) -> Source:
+        """Return a source over the same file that fetches each byte once; it takes this one's place.
+
+        Raises:
+            LimitError: The file is too large for that.
+            SourceError: There is no room for it.
+        """
+        limits.check("download_size", self._size)
+        file = make_spool(self._size)
+        write_all(file.fileno(), 0, self._head)
+        return Spool(self.name, self._size, file, len(self._head), self._transport.fetch, self.close)
+
+
+def open_remote(url: str, limits: Limits, *, whole: bool) -> Source:
+    """Open a URL; see `etpack.sources.open_source`, which this is the part of that needs libraries."""
+    name = shown(url)
+    with naming(name):
+        source = _open_http(url, name, limits, whole) if protocol(url) in ("http", "https") else _open_other(url, name)
+        if not whole or not isinstance(source, RemoteSource):
+            return source
+        try:
+            return source.spooled(limits)
+        except BaseException:
+            source.close()
+            raise
+
+
+def interrupt() -> None:
+    """End all requests, and let no new ones begin: the process is about to end. Safe to call from a signal handler."""
+    global _interrupted
+    _interrupted = True
+    for future in list(_waiting):
+        future.cancel()
+
+
+def _open_http(url: str, name: str, limits: Limits, whole: bool) -> Source:
+    transport = _Http(url, name)
+    try:
+        found = transport.open(limits, whole)
+        if isinstance(found, Spool):
+            return found
+        return RemoteSource(name, transport.size, found, transport)
+    except BaseException:
+        transport.close()
+        raise
+
+
+class _Http:
+    """An http or https URL, through the session of fsspec's file system, which knows the user's settings."""
+
+    def __init__(self, url: str, name: str) -> None:
+        try:
+            import aiohttp
+            import fsspec
+        except ImportError as exc:
+            raise UnsupportedError(f"to read URLs takes fsspec and aiohttp ({exc})", hint=_INSTALL) from exc
+        self.name = name
+        self.size = 0
+        self._tag: str | None = None
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
+        # An instance of its own: what fsspec keeps for others has other timeouts, and may be closed by them.
+        self._fs = fsspec.filesystem(
+            "http", skip_instance_cache=True, client_kwargs={"timeout": timeout, "trust_env": True}
+        )
+        self._options = dict(self._fs.kwargs)
+        self._headers = {**self._options.pop("headers", {}), "Accept-Encoding": "identity"}
+        with _naming_failures(name):
+            self._url = self._fs.encode_url(url)
+            self._session = self._run(self._fs.set_session())
+
+    def open(self, limits: Limits, whole: bool) -> bytes | Spool:
+        """Learn the size, and return the head of the file, or all of it if the server does no ranges.
+
+        That is said aloud unless the caller wants the `whole` file anyway.
+        """
+        with _naming_failures(self.name):
+            return self._run(self._open(limits, whole))
+
+    def fetch(self, offset: int, size: int) -> bytes:
+        with _naming_failures(self.name):
+            return self._run(self._fetch(offset, size))
+
+    def close(self) -> None:
+        with suppress(Exception):
+            asyncio.run_coroutine_threadsafe(self._session.close(), self._fs.loop).result(1)
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine in fsspec's thread and return what it gives; `interrupt` ends it."""
+        if _interrupted:
+            coroutine.close()
+            raise concurrent.futures.CancelledError
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
+        _waiting.add(future)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+            _waiting.discard(future)
+
+    def _get(self, offset: int, size: int) -> Any:
+        headers = {**self._headers, "Range": f"bytes={offset}-{offset + size - 1}"}
+        return self._session.get(self._url, **self._options, headers=headers)
+
+    async def _open(self, limits: Limits, whole: bool) -> bytes | Spool:
+        async with self._get(0, HEAD_SIZE) as response:
+            self._tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            if response.status == 416 and self._total(response) == 0:
+                return b""
+            if response.status == 200:
+                return await self._download(response, limits, whole)
+            self._check_status(response)
+            self.size = self._total(response)
+            return await self._body(response, 0, min(HEAD_SIZE, self.size))
+
+    async def _fetch(self, offset: int, size: int) -> bytes:
+        async with self._get(offset, size) as response:
+            if response.status == 416:
+                raise _changed()
+            if response.status == 200:
+                raise SourceError("the server did ranges, and now does none", hint="try again")
+            self._check_status(response)
+            tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            if self._total(response) != self.size or tag != self._tag:
+                raise _changed()
+            return await self._body(response, offset, size)
+
+    def _check_status(self, response: ClientResponse) -> None:
+        status = response.status
+        if status != 206:
+            hint = _STATUS_HINTS.get(status, "try again later" if status >= 500 else "check the URL")
+            raise SourceError(f"the server answered {status} {response.reason or ''}".rstrip(), hint=hint)
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise SourceError("the server sends a range of compressed bytes", hint="fetch the file, and give its path")
+
+    def _total(self, response: ClientResponse) -> int:
+        """Return the size of the whole file, as the answer to a request for a range says it."""
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None:
+            raise SourceError("the server does not say how large the file is", hint="fetch the file, and give its path")
+        return int(match[3])
+
+    async def _body(self, response: ClientResponse, offset: int, size: int) -> bytes:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None or (match[1], match[2]) != (str(offset), str(offset + size - 1)):
+            raise SourceError("the server sends another range than it was asked for", hint="try again")
+        data: bytes = await response.content.readexactly(size)
+        return data
+
+    async def _download(self, response: ClientResponse, limits: Limits, whole: bool) -> Spool:
+        """Put the whole file into a temporary one: the server sends it whether we want it or not."""
+        declared = response.content_length
+        limits.check("download_size", declared or 0)
+        size = f"all {declared:,} bytes" if declared is not None else "all of the file"
+        if not whole:
+            message = "etpack: warning: %s: the server does not do ranges: downloading %s"
+            logging.getLogger("etpack").warning(message, self.name, size)
+        file = make_spool(declared or 0)
+        try:
+            async for chunk in response.content.iter_chunked(_CHUNK_SIZE):
+                write_all(file.fileno(), self.size, chunk)
+                self.size += len(chunk)
+                limits.check("download_size", self.size)
+        except BaseException:
+            file.close()
+            raise
+        return Spool(self.name, self.size, file, self.size, None, self.close)
+
+
+_STATUS_HINTS = {
+    401: "give the user and the password in the URL, or in ~/.netrc",
+    403: "check that you may read it, and that a signed URL has not expired",
+    404: "check the URL",
+    429: "try again later",
+}
+
+
+def _changed() -> SourceError:
+    return SourceError("the file changed while it was read", hint="try again")
+
+
+@contextmanager
+def _naming_failures(name: str) -> Iterator[None]:
+    """Make whatever goes wrong in a request a SourceError that names the URL."""
+    try:
+        with naming(name):
+            yield
+    except EtpackError:
+        raise
+    except concurrent.futures.CancelledError as exc:
+        raise _named(SourceError("interrupted", hint="try again"), name) from exc
+    except (OSError, ValueError, EOFError, asyncio.TimeoutError) as exc:
+        raise _named(_explained(exc), name) from exc
+    except Exception as exc:
+        if type(exc).__module__.partition(".")[0] != "aiohttp":
+            raise
+        raise _named(_explained(exc), name) from exc
+
+
+def _named(error: SourceError, name: str) -> SourceError:
+    error.path = name
+    return error
+
+
+def _explained(exc: Exception) -> SourceError:
+    """Return the error for one of aiohttp or asyncio; their own texts may have the password in them."""
+    import aiohttp
+
+    if isinstance(exc, (aiohttp.InvalidURL, ValueError)):
+        return SourceError("this is no URL that can be fetched", hint="write https://host/folder/model.etz")
+    if isinstance(exc, aiohttp.ClientSSLError):
+        return SourceError("the server's certificate is not trusted", hint="check the URL, and SSL_CERT_FILE")
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        if type(exc.os_error).__name__ == "gaierror":
+            return SourceError("the host is not known", hint="check the URL and the network")
+        reason = os.strerror(exc.os_error.errno) if exc.os_error.errno else "no connection"
+        return SourceError(f"cannot connect: {reason}", hint="check the URL, and that the server is up")
+    if isinstance(exc, aiohttp.TooManyRedirects):
+        return SourceError("the server redirects in circles", hint="check the URL")
+    if isinstance(exc, asyncio.TimeoutError):
+        return SourceError("the server does not answer", hint="try again later")
+    if isinstance(exc, aiohttp.ClientResponseError):
+        return SourceError("the server's answer is no HTTP", hint="check the URL")
+    return SourceError("the connection broke before all bytes came", hint="try again")
+
+
+def _open_other(url: str, name: str) -> RemoteSource:
+    try:
+        import fsspec
+    except ImportError as exc:
+        raise UnsupportedError(f"to read URLs takes fsspec ({exc})", hint=_INSTALL) from exc
+    transport = _Other(fsspec, url, name)
+    return RemoteSource(name, transport.size, b"", transport)
+
+
+class _Other:
+    """Any other protocol that fsspec knows, or learns from a package that is installed."""
+
+    def __init__(self, fsspec: Any, url: str, name: str) -> None:
+        self.name = name
+        try:
+            self._fs, self._path = fsspec.core.url_to_fs(url)
+        except ImportError as exc:
+            raise UnsupportedError(
+                f"to read {protocol(url)}:// takes a package that is not installed: {exc}", hint="install it with pip"
+            ) from exc
+        except ValueError as exc:
+            known = ", ".join(sorted({"file", "http", "https", "s3", "gs", "abfs"}))
+            raise UnsupportedError(
+                f"protocol {protocol(url)!r} cannot be read", hint=f"choose from {known} and what else fsspec knows"
+            ) from exc
+        info = self._call(self._fs.info, self._path)
+        size = info.get("size")
+        if info.get("type") == "directory" or not isinstance(size, int):
+            raise SourceError("this is no file, or has no known size", hint="check the URL")
+        self.size = size
+        # Libraries that are not asynchronous have one connection, or one position in a file.
+        self._lock = threading.Lock()
+
+    def fetch(self, offset: int, size: int) -> bytes:
+        if self._fs.async_impl:
+            data = self._call(self._fs.cat_file, self._path, start=offset, end=offset + size)
+        else:
+            with self._lock:
+                data = self._call(self._read, offset, size)
+        if len(data) != size:
+            raise _named(SourceError(f"it ended after {len(data):,} of {size:,} bytes", hint="try again"), self.name)
+        return bytes(data)
+
+    def close(self) -> None:
+        """Leave the connection to fsspec, which keeps it for others."""
+
+    def _read(self, offset: int, size: int) -> bytes:
+        with self._fs.open(self._path, "rb", cache_type="none") as file:
+            file.seek(offset)
+            data: bytes = file.read(size)
+        return data
+
+    def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call into a library whose errors may be of any class."""
+        try:
+            return function(*args, **kwargs)
+        except FileNotFoundError as exc:
+            raise _named(SourceError("there is no such file", hint="check the URL"), self.name) from exc
+        except Exception as exc:
+            text = f"{type(exc).__name__}: {exc}".rstrip(": ")
+            raise _named(SourceError(text, hint="check the URL, and that you may read it"), self.name) from exc
