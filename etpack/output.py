@@ -178,9 +178,9 @@ def _naming(path: str) -> Iterator[None]:
 
 def _check_room(folder: str, size: int) -> None:
     """Raise OSError if `size` bytes have no room in the folder: better now than after minutes."""
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise OSError(errno.ENOSPC, f"{size:,} bytes have no room, {free:,} are free")
+    usage = shutil.disk_usage(folder)
+    if usage.total and usage.free < size:  # not all file systems say how large they are
+        raise OSError(errno.ENOSPC, f"{size:,} bytes have no room, {usage.free:,} are free")
 
 
 def _open_locked(temporary: str, path: str) -> int:

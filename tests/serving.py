@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+def skip_without_libraries() -> None:
+    """Skip the calling test, or module, where the extra `remote` is not installed; in CI it must be."""
+    if "CI" not in os.environ:
+        for name in ("aiohttp", "fsspec"):
+            pytest.importorskip(name)
 
 
 @dataclass

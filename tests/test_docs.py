@@ -14,6 +14,7 @@ import pytest
 import etpack
 from etpack import output, pick, selfcheck
 from etpack.errors import EtpackError, FormatError
+from tests.serving import serving, skip_without_libraries
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,6 +72,26 @@ def test_the_readmes_commands_print_what_is_shown(tmp_path: Path) -> None:
     prepare(tmp_path)
     for block in blocks:
         assert run_console(block, tmp_path) == block
+
+
+def test_the_readmes_urls_work(tmp_path: Path, packed_digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without_libraries()
+    lines = re.findall(r"^(etpack .*?https://example.com/models/.*?) +#", README, re.MULTILINE)
+    assert len(lines) == 4
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    model = ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
+    files = {"model.pte": model.read_bytes(), "model.etz": packed_digits.read_bytes()}
+    with serving(files) as site:
+        for line in lines:
+            site.answers.clear()
+            words = shlex.split(line.replace("https://example.com/models/", site.url))
+            subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, check=True, timeout=60)
+            if words[1] == "inspect":
+                assert f"{site.bytes_sent // 1000} KB of {len(files['model.etz']) // 1000}" in README
+            if words[1] == "verify":
+                assert site.bytes_sent == len(files["model.etz"])
+    assert (tmp_path / "model.etz").read_bytes() == files["model.etz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.etz", "model.segment8.bin"]
 
 
 def test_the_readmes_make_targets_exist() -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
+from etpack.cli import cli, report_error
 from etpack.output import TEMPORARY_SUFFIX, FileOutput, OutputError
 
 
@@ -126,3 +130,28 @@ def test_a_foreign_file_in_the_temporary_files_place_is_not_removed(tmp_path: Pa
         temporary.write_bytes(b"theirs")
     assert temporary.read_bytes() == b"theirs"
     assert not (tmp_path / "x").exists()
+
+
+def test_a_disk_without_room_is_refused_early(
+    packed_digits: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.etz").write_bytes(packed_digits.read_bytes())
+    size = digits.stat().st_size
+    for free, code in ((size - 1, 4), (size, 0)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, free=free: SimpleNamespace(total=1 << 40, free=free))
+        for arguments in (["decompress", "m.etz"], ["extract", "m.etz", "--range", f"0:{size}"]):
+            result = CliRunner().invoke(cli, arguments)
+            if code:
+                assert isinstance(result.exception, OSError)
+                assert result.exception.errno == errno.ENOSPC
+                assert result.exception.filename.endswith(("m.pte", ".bin"))
+                assert report_error(result.exception) == code
+                assert os.listdir() == ["m.etz"]
+            else:
+                assert result.exit_code == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=1 << 40, free=0))
+    assert CliRunner().invoke(cli, ["decompress", "m.etz", "-o", "-"]).exit_code == 0
+    assert CliRunner().invoke(cli, ["decompress", "m.etz", "-q", "-o", "/dev/null"]).exit_code == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=0, free=0))
+    assert CliRunner().invoke(cli, ["decompress", "m.etz", "-f"]).exit_code == 0, "not all file systems say"

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,11 +28,9 @@ from etpack import DataLoader, LimitError, Limits, Options, SourceError, Unsuppo
 from etpack.cli import cli
 from etpack.sources import open_source, remote, spool
 from etpack.sources.urls import as_path, is_url, local_path, shown
-from tests.serving import Site, serving
+from tests.serving import Site, serving, skip_without_libraries
 
-if "CI" not in os.environ:
-    pytest.importorskip("aiohttp")
-    pytest.importorskip("fsspec")
+skip_without_libraries()
 
 # A file of which no more than the head and the tail should be fetched.
 _WEIGHTS = np.random.default_rng(7).normal(size=1_300_000).astype(np.float32).tobytes()
@@ -316,8 +315,7 @@ def test_downloads_have_a_limit(files: dict[str, bytes], manner: str) -> None:
 
 
 def test_a_full_temporary_folder_says_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=1 << 40, free=1000))
     (finding,) = verify_file(site.url + "m.etz").findings
     assert "has no room for 4" in finding.message
     assert "TMPDIR" in (finding.hint or "")

@@ -19,9 +19,9 @@ PIECE_SIZE = 4 << 20
 def make_spool(size: int) -> BinaryIO:
     """Return a temporary file without a name; raise SourceError if its folder has no room for `size` bytes."""
     folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if free < size:
-        raise no_room(f"{size:,} bytes; {free:,} are free")
+    usage = shutil.disk_usage(folder)
+    if usage.total and usage.free < size:  # not all file systems say how large they are
+        raise no_room(f"{size:,} bytes; {usage.free:,} are free")
     file: BinaryIO = tempfile.TemporaryFile(prefix="etpack-", buffering=0)  # noqa: SIM115
     return file
 
