@@ -30,6 +30,8 @@ class Site:
     files: dict[str, bytes]
     manner: str = "good"
     after: int = 0
+    # Number of the request from which on it behaves again.
+    until: int = 1 << 30
     url: str = ""
     # Path, offset and size of each answer's body.
     answers: list[tuple[str, int, int]] = field(default_factory=list)
@@ -46,7 +48,7 @@ class Site:
         """Count a request and return how to answer it."""
         with self._lock:
             self.requests += 1
-            return self.manner if self.requests > self.after else "good"
+            return self.manner if self.after < self.requests <= self.until else "good"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,6 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(302, b"", Location=target)
         elif manner.isdecimal() or name not in self.site.files:
             self._send(int(manner) if manner.isdecimal() else 404, b"no")
+        elif manner == "password" and self.headers.get("Authorization") != "Basic dXNlcjpzZWNyZXQ=":
+            self._send(401, b"no")
         elif manner == "silent":
             self.site.released.wait(30)
             self.close_connection = True

@@ -30,6 +30,8 @@ HEAD_SIZE = 4096
 # Seconds without an answer, or without a byte of it, until a request is given up.
 CONNECT_TIMEOUT = 20.0
 READ_TIMEOUT = 60.0
+# Seconds before a request that broke off, or found the server busy, is made again.
+RETRY_PAUSES = (0.5, 2.0)
 
 _CHUNK_SIZE = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.ASCII)
@@ -139,7 +141,7 @@ class _Http:
             raise UnsupportedError(f"to read URLs takes fsspec and aiohttp ({exc})", hint=_INSTALL) from exc
         self.name = name
         self.size = 0
-        self._tag: str | None = None
+        self._tags: dict[str, str] = {}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT)
         # An instance of its own: what fsspec keeps for others has other timeouts, and may be closed by them.
         self._fs = fsspec.filesystem(
@@ -186,7 +188,7 @@ class _Http:
 
     async def _open(self, limits: Limits, whole: bool) -> bytes | Spool:
         async with self._get(0, HEAD_SIZE) as response:
-            self._tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
+            self._tags = _tags(response)
             if response.status == 416 and self._total(response) == 0:
                 return b""
             if response.status == 200:
@@ -196,14 +198,26 @@ class _Http:
             return await self._body(response, 0, min(HEAD_SIZE, self.size))
 
     async def _fetch(self, offset: int, size: int) -> bytes:
+        for pause in RETRY_PAUSES:
+            try:
+                return await self._fetch_once(offset, size)
+            except Exception as exc:
+                if not _is_transient(exc):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._fetch_once(offset, size)
+
+    async def _fetch_once(self, offset: int, size: int) -> bytes:
         async with self._get(offset, size) as response:
             if response.status == 416:
                 raise _changed()
             if response.status == 200:
                 raise SourceError("the server did ranges, and now does none", hint="try again")
             self._check_status(response)
-            tag = response.headers.get("ETag") or response.headers.get("Last-Modified")
-            if self._total(response) != self.size or tag != self._tag:
+            tags = _tags(response)
+            if self._total(response) != self.size or any(
+                tags[name] != self._tags.get(name, tags[name]) for name in tags
+            ):
                 raise _changed()
             return await self._body(response, offset, size)
 
@@ -211,7 +225,8 @@ class _Http:
         status = response.status
         if status != 206:
             hint = _STATUS_HINTS.get(status, "try again later" if status >= 500 else "check the URL")
-            raise SourceError(f"the server answered {status} {response.reason or ''}".rstrip(), hint=hint)
+            error = SourceError(f"the server answered {status} {response.reason or ''}".rstrip(), hint=hint)
+            raise _BusyError(error) if status == 429 or status >= 500 else error
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise SourceError("the server sends a range of compressed bytes", hint="fetch the file, and give its path")
 
@@ -257,6 +272,27 @@ _STATUS_HINTS = {
 }
 
 
+class _BusyError(Exception):
+    """The server cannot answer now; has the error to raise if that does not pass."""
+
+    def __init__(self, error: SourceError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _is_transient(exc: Exception) -> bool:
+    """Whether to ask again: the connection broke, or the server is busy. It has had its time if it was silent."""
+    import aiohttp
+
+    broken = (_BusyError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, asyncio.IncompleteReadError)
+    return isinstance(exc, broken) and not isinstance(exc, asyncio.TimeoutError)
+
+
+def _tags(response: ClientResponse) -> dict[str, str]:
+    """Return what an answer says of the file's version."""
+    return {name: response.headers[name] for name in ("ETag", "Last-Modified") if name in response.headers}
+
+
 def _changed() -> SourceError:
     return SourceError("the file changed while it was read", hint="try again")
 
@@ -271,6 +307,8 @@ def _naming_failures(name: str) -> Iterator[None]:
         raise
     except concurrent.futures.CancelledError as exc:
         raise _named(SourceError("interrupted", hint="try again"), name) from exc
+    except _BusyError as exc:
+        raise _named(exc.error, name) from exc
     except (OSError, ValueError, EOFError, asyncio.TimeoutError) as exc:
         raise _named(_explained(exc), name) from exc
     except Exception as exc:
