@@ -26,7 +26,7 @@ from click.testing import CliRunner, Result
 import etpack
 from etpack import DataLoader, LimitError, Limits, Options, SourceError, UnsupportedError, verify_file
 from etpack.cli import cli
-from etpack.sources import open_source, remote, spool
+from etpack.sources import open_source, spool, web
 from etpack.sources.urls import as_path, is_url, local_path, shown
 from tests.serving import Site, serving, skip_without_libraries
 
@@ -155,11 +155,11 @@ def test_file_urls_are_paths(files: dict[str, bytes], folder: Path) -> None:
 def test_inspect_reads_head_and_tail(site: Site) -> None:
     report = etpack.inspect_file(site.url + "large.etz")
     assert report.packing is not None
-    assert [size for _, _, size in site.answers] == [remote.HEAD_SIZE, 16384]
+    assert [size for _, _, size in site.answers] == [web.HEAD_SIZE, 16384]
     site.answers.clear()
     assert etpack.inspect_file(site.url + "m.etz").program is not None
     # Head and tail, and the directory of one block in each of the three extents that have any.
-    assert sorted(size for _, _, size in site.answers) == [16, 16, 16, remote.HEAD_SIZE, 16384]
+    assert sorted(size for _, _, size in site.answers) == [16, 16, 16, web.HEAD_SIZE, 16384]
     site.answers.clear()
     assert etpack.inspect_file(site.url + "m.pte").program is not None
     assert len(site.answers) == 1
@@ -180,7 +180,13 @@ def test_verify_fetches_each_byte_once(site: Site, files: dict[str, bytes], fast
 def test_verify_of_a_file_with_a_bad_end_does_not_fetch_the_rest(site: Site, large: bytes) -> None:
     site.files["large.etz"] = bytes(12 << 20) + large[:-1]
     assert verify_file(site.url + "large.etz").exit_code == 1
-    assert site.bytes_sent <= remote.HEAD_SIZE + 2 * spool.PIECE_SIZE
+    assert site.bytes_sent <= web.HEAD_SIZE + 2 * spool.PIECE_SIZE
+
+
+def test_a_url_tells_by_its_name_what_it_should_be(site: Site) -> None:
+    site.files["bad.etz"] = bytes(1000)
+    verdict = verify_file(site.url + "bad.etz?signature=x")
+    assert (verdict.packed, verdict.findings[0].rule) == (True, "header-magic")
 
 
 def test_each_read_is_one_request_from_any_thread(site: Site) -> None:
@@ -352,8 +358,8 @@ FAILURES = [
 def test_failures(
     large: bytes, manner: str, after: int, words: str, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "READ_TIMEOUT", 0.2)
-    monkeypatch.setattr(remote, "RETRY_PAUSES", (0, 0))
+    monkeypatch.setattr(web, "READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(web, "RETRY_PAUSES", (0, 0))
     before = spools()
     with serving({"x.etz": large}, manner, after) as site:
         url = site.url.replace("http://", "http://user:secret@") + "x.etz"
@@ -370,7 +376,7 @@ def test_failures(
 
 @pytest.mark.parametrize("manner", ["503", "429", "hangs up", "ends early"])
 def test_what_passes_is_tried_again(large: bytes, manner: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "RETRY_PAUSES", (0, 0))
+    monkeypatch.setattr(web, "RETRY_PAUSES", (0, 0))
     with serving({"x.etz": large}, manner, after=1) as site:
         site.until = 3
         assert verify_file(site.url + "x.etz").ok
@@ -458,10 +464,10 @@ def test_an_interrupt_does_not_wait_for_the_server(
 
 
 def test_an_interrupt_ends_what_threads_wait_for(large: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_interrupted", False)
+    monkeypatch.setattr(web, "_interrupted", False)
     with serving({"x": large}, "silent", after=1) as site:
         source = open_source(site.url + "x")
-        timer = threading.Timer(0.2, remote.interrupt)
+        timer = threading.Timer(0.2, web.interrupt)
         timer.start()
         for _ in range(2):
             with pytest.raises(SourceError, match="interrupted"):

@@ -68,7 +68,7 @@ def _name(source: SourceLike) -> str:
 
 
 def _is_packed(source: Source) -> bool:
-    if is_etz(source) or source.name.endswith(".etz"):
+    if is_etz(source) or source.name.removesuffix("?...").endswith(".etz"):
         return True
     size = len(layout.FOOTER_MAGIC)
     return source.size >= size and source.read_at(source.size - size, size) == layout.FOOTER_MAGIC

@@ -125,6 +125,6 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
 
 def _end_requests() -> None:
     """Let no thread wait for a server any more; it would keep the process from ending."""
-    remote = sys.modules.get("etpack.sources.remote")
-    if remote is not None:
-        remote.interrupt()
+    web = sys.modules.get("etpack.sources.web")
+    if web is not None:
+        web.interrupt()
