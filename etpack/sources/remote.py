@@ -1,4 +1,4 @@
-"""Files behind URLs, through fsspec: each read is one request for a range, and fetches nothing that was not asked for."""
+"""Files behind URLs, through fsspec: each read is one request for a range, and fetches nothing else."""
 
 from __future__ import annotations
 
