@@ -22,6 +22,7 @@ demo: $(VENV)/installed
 	cmp $(DEMO)/model.pte $(DEMO)/restored.pte && echo "The restored model is the same, byte for byte."
 
 test: $(VENV)/installed-dev
+	@$(BIN)/python -c 'from etpack.kernels import native; native or print("Left out: the tests of the inner loops in C. To get them: apt-get install gcc python3-dev, make clean, make test")'
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed-dev
@@ -50,20 +51,20 @@ $(VENV)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "make: no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
-$(VENV)/installed: pyproject.toml | $(VENV)/python
+$(VENV)/installed: pyproject.toml setup.py etpack/_kernels.c | $(VENV)/python
 	$(BIN)/python $(PIP) install -e .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(VENV)/python
+$(VENV)/installed-dev: pyproject.toml setup.py etpack/_kernels.c | $(VENV)/python
 	$(BIN)/python $(PIP) install -e '.[dev]'
 	@touch $@ $(VENV)/installed
 
 # torch goes first and pinned, so that nothing else picks a build of it.
-$(EXPORT_VENV)/installed: pyproject.toml tests/export/requirements.txt
+$(EXPORT_VENV)/installed: pyproject.toml setup.py tests/export/requirements.txt
 	$(PYTHON) -m venv $(EXPORT_VENV)
 	$(EXPORT_BIN)/python $(PIP) install "$$(grep '^torch==' tests/export/requirements.txt)"
 	$(EXPORT_BIN)/python $(PIP) install -r tests/export/requirements.txt -e '.[test]'
 	@touch $@
 
 clean:
-	rm -rf build dist $(VENV) $(EXPORT_VENV) *.egg-info
+	rm -rf build dist $(VENV) $(EXPORT_VENV) *.egg-info etpack/*.so

@@ -6,16 +6,17 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
-from google_crc32c import value as crc32c
 
 from etpack import __version__, layout
+from etpack.body import Body
 from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, LimitError, PteError, SourceError, naming
-from etpack.layout import ExtentEntry, Footer, IndexEntry, Section, SectionType
+from etpack.layout import ExtentEntry
 from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
@@ -124,7 +125,6 @@ def _pack(
     kind, cut = _cut(source, options)
     extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
     manifest = _manifest(kind, options, extents)
-    body = _Body(output, options.alignment)
     sha256 = hashlib.sha256()
 
     def encode(span: Span) -> tuple[bytes, list[EncodedBlock]]:
@@ -132,15 +132,17 @@ def _pack(
 
     todo = spans(extents, source.size, options.block_size)
     done = 0
-    for content, encoded in _in_order(encode, todo, jobs):
-        sha256.update(content)
-        body.append(encoded)
-        done += len(content)
-        if progress:
-            progress(done, source.size)
-    if isinstance(source, FileSource) and source.changed():
-        raise _changed()
-    body.finish(_extent_entries(extents, options.block_size), manifest, options, source.size, sha256.digest())
+    with closing(Body(output, options.alignment)) as body:
+        for content, encoded in _in_order(encode, todo, jobs):
+            sha256.update(content)
+            body.append(encoded)
+            done += len(content)
+            if progress:
+                progress(done, source.size)
+        if isinstance(source, FileSource) and source.changed():
+            raise _changed()
+        entries = _extent_entries(extents, options.block_size)
+        body.finish(entries, manifest, options.block_size, source.size, sha256.digest())
     return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())
 
 
@@ -207,97 +209,6 @@ def _in_order(
         finally:
             for future in pending:
                 future.cancel()
-
-
-@dataclass
-class _Body:
-    """The file as it grows: header, blocks, sections, section table, footer."""
-
-    output: Output
-    alignment: int
-    position: int = 0
-    shared_count: int = 0
-    block_count: int = 0
-    _index: bytearray = field(default_factory=bytearray)
-    # Stored offset of each distinct stored block, by checksum, size, filter and codec in one number.
-    _seen: dict[int, int] = field(default_factory=dict)
-    _codecs: set[int] = field(default_factory=set)
-    _max_stored: int = 0
-    _max_scratch: int = 0
-
-    def __post_init__(self) -> None:
-        self._write(layout.header_bytes())
-
-    def _write(self, data: bytes) -> None:
-        self.output.write(data)
-        self.position += len(data)
-
-    def append(self, encoded: Sequence[EncodedBlock]) -> None:
-        """Store blocks and their index entries; a block that was stored before is only pointed at."""
-        parts: list[bytes] = []
-        position = self.position
-        for block in encoded:
-            offset = self._find(block, parts) if block.stored else block.entry.stored_offset
-            if offset is None:
-                offset = layout.align_up(position, self.alignment)
-                parts += [bytes(offset - position), block.stored]
-                position = offset + len(block.stored)
-                self._seen.setdefault(_key(block.entry), offset)
-            self._add(block, offset)
-        self._write(b"".join(parts))
-
-    def _find(self, block: EncodedBlock, unwritten: list[bytes]) -> int | None:
-        """Return where equal bytes are stored, having compared them, or None."""
-        offset = self._seen.get(_key(block.entry))
-        if offset is None:
-            return None
-        if offset >= self.position:
-            self._write(b"".join(unwritten))
-            unwritten.clear()
-        if self.output.read_at(offset, len(block.stored)) != block.stored:
-            return None
-        self.shared_count += 1
-        return offset
-
-    def _add(self, block: EncodedBlock, offset: int) -> None:
-        entry = block.entry
-        placed = IndexEntry(offset, entry.stored_size, entry.crc, entry.filter, entry.codec)
-        self._index += placed.to_bytes()
-        self.block_count += 1
-        self._codecs |= block.codecs
-        self._max_stored = max(self._max_stored, len(block.stored))
-        self._max_scratch = max(self._max_scratch, block.scratch)
-
-    def finish(
-        self, extents: Sequence[ExtentEntry], manifest: bytes, options: Options, content_size: int, sha256: bytes
-    ) -> None:
-        """Write sections, section table and footer."""
-        rows = b"".join(entry.to_bytes() for entry in extents)
-        contents = (
-            (SectionType.INDEX, True, layout.to_pages(bytes(self._index), SectionType.INDEX)),
-            (SectionType.EXTENTS, True, layout.to_pages(rows, SectionType.EXTENTS)),
-            (SectionType.MANIFEST, False, manifest),
-        )
-        table = b""
-        for kind, required, data in contents:
-            table += Section(kind, required, crc32c(data), self.position, len(data)).to_bytes()
-            self._write(data)
-        footer = Footer(
-            content_sha256=sha256,
-            content_size=content_size,
-            section_table_crc=crc32c(table),
-            section_count=len(contents),
-            block_size_log2=options.block_size.bit_length() - 1,
-            alignment_log2=options.alignment.bit_length() - 1,
-            max_stored_block=self._max_stored,
-            max_plane_scratch=self._max_scratch,
-            codecs=tuple(sorted(self._codecs)),
-        )
-        self._write(table + footer.to_bytes())
-
-
-def _key(entry: IndexEntry) -> int:
-    return entry.crc | entry.stored_size << 32 | entry.filter << 64 | entry.codec << 72
 
 
 def _extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEntry]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 import etpack
+from etpack import kernels
 
 # Needs torch and executorch; `make test-export` runs it in an environment of its own.
 collect_ignore = ["export"]
@@ -45,3 +47,21 @@ def packed_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = tmp_path_factory.mktemp("packed") / "digits.etz"
     etpack.compress(digits, path)
     return path
+
+
+@pytest.fixture
+def native_kernels() -> None:
+    """The inner loops in C are there: without a compiler a user's machine leaves out what needs them, CI never."""
+    if kernels.native is None:
+        if os.environ.get("CI"):
+            pytest.fail("etpack._kernels was not built")
+        pytest.skip("etpack._kernels was not built; on Debian and Ubuntu: apt-get install gcc python3-dev")
+
+
+@pytest.fixture(params=["C", "numpy"])
+def both_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test runs with the inner loops in C, and again with those in numpy."""
+    if request.param == "C":
+        request.getfixturevalue("native_kernels")
+    else:
+        monkeypatch.setattr(kernels, "native", None)

@@ -20,7 +20,7 @@ ROWS = (
     {"pte"},
     {"plan", "blocks", "probe"},
     {"manifest", "encode", "block_reader"},
-    {"reader", "selfcheck"},
+    {"reader", "selfcheck", "body"},
     {"loader", "writer"},
     {"unpack", "memory", "pick"},
     {"files", "check", "report"},

@@ -227,6 +227,7 @@ def test_a_block_smaller_than_an_element_has_no_planes() -> None:
         _decode_changed(b"ab", 1, size=3)
 
 
+@pytest.mark.usefixtures("native_kernels")
 @pytest.mark.parametrize("data", MIXED)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("thorough", [False, True])

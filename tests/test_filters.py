@@ -30,14 +30,6 @@ def _bitplanes_by_the_book(data: bytes) -> bytes:
     )
 
 
-@pytest.fixture(params=["C", "numpy"])
-def _kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run a test with the inner loops in C, which must have been built here, and again without."""
-    assert kernels.native is not None, "etpack._kernels was not built; is there a C compiler?"
-    if request.param == "numpy":
-        monkeypatch.setattr(kernels, "native", None)
-
-
 SEVERAL = st.tuples(st.integers(1, 5), st.integers(0, 100)).flatmap(
     lambda shape: st.binary(min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]).map(
         lambda data: np.frombuffer(data, np.uint8).reshape(shape)
@@ -45,7 +37,7 @@ SEVERAL = st.tuples(st.integers(1, 5), st.integers(0, 100)).flatmap(
 )
 
 
-@pytest.mark.usefixtures("_kernels")
+@pytest.mark.usefixtures("both_kernels")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEVERAL, st.sampled_from(WIDTHS), st.booleans())
 def test_planes_are_those_of_the_specification(contents: filters.Bytes, width: int, rotated: bool) -> None:
@@ -54,7 +46,7 @@ def test_planes_are_those_of_the_specification(contents: filters.Bytes, width: i
         assert [plane[number].tobytes() for plane in planes] == _planes_by_the_book(block.tobytes(), width, rotated)
 
 
-@pytest.mark.usefixtures("_kernels")
+@pytest.mark.usefixtures("both_kernels")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SEVERAL, st.sampled_from(WIDTHS), st.booleans())
 def test_merge_undoes_split(contents: filters.Bytes, width: int, rotated: bool) -> None:
@@ -65,7 +57,7 @@ def test_merge_undoes_split(contents: filters.Bytes, width: int, rotated: bool) 
     assert not out[:, whole:].any()
 
 
-@pytest.mark.usefixtures("_kernels")
+@pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("shape", [(300, 4096), (3, 65536 + 7), (1, 1 << 20), (1, 0), (9, 1)])
 def test_many_blocks_are_filtered_as_one_by_one(width: int, shape: tuple[int, int]) -> None:
@@ -82,6 +74,7 @@ def test_a_batch_has_a_size_or_one_block() -> None:
     assert list(filters.batches(0, 5)) == []
 
 
+@pytest.mark.usefixtures("native_kernels")
 @pytest.mark.parametrize(
     "call",
     [

@@ -111,11 +111,11 @@ def _page_crc(rows: bytes, table: SectionType, number: int) -> int:
     return crc
 
 
-def to_pages(entries: bytes, table: SectionType) -> bytes:
-    """Cut a table of 16-byte entries into pages of 255 and put each page's CRC-32C behind it."""
+def to_pages(entries: bytes, table: SectionType, first: int = 0) -> bytes:
+    """Cut a table of 16-byte entries, from page `first` on, into pages of 255 and put each page's CRC-32C behind it."""
     step = ENTRIES_PER_PAGE * ENTRY_SIZE
     pages = (entries[start : start + step] for start in range(0, len(entries), step))
-    return b"".join(page + _CRC.pack(_page_crc(page, table, number)) for number, page in enumerate(pages))
+    return b"".join(page + _CRC.pack(_page_crc(page, table, number)) for number, page in enumerate(pages, first))
 
 
 def from_pages(data: bytes, table: SectionType, where: int) -> bytes:

@@ -1,0 +1,130 @@
+"""The `.etz` as it grows: header, blocks, sections, section table, footer; memory does not grow with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO
+
+from google_crc32c import extend as crc32c_extend
+from google_crc32c import value as crc32c
+
+from etpack import layout
+from etpack.encode import EncodedBlock
+from etpack.layout import ENTRIES_PER_PAGE, ENTRY_SIZE, ExtentEntry, Footer, IndexEntry, Section, SectionType
+from etpack.output import Output
+
+# As many distinct blocks are remembered, the first of a file, for later ones to share: about 30 MB.
+_MAX_REMEMBERED = 1 << 18
+# An index of more bytes is kept in a temporary file until it is written.
+_INDEX_IN_MEMORY = 16 << 20
+# Index rows are turned into pages this many bytes at a time, whole pages.
+_ROWS_AT_ONCE = 256 * ENTRIES_PER_PAGE * ENTRY_SIZE
+
+
+def _new_index() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=_INDEX_IN_MEMORY, prefix="etpack-index-")
+
+
+@dataclass
+class Body:
+    """What has been written to `output`; streams start at multiples of `alignment`."""
+
+    output: Output
+    alignment: int
+    position: int = 0
+    shared_count: int = 0
+    block_count: int = 0
+    _index: IO[bytes] = field(default_factory=_new_index)
+    # Stored offset of each distinct stored block, by checksum, size, filter and codec in one number.
+    _seen: dict[int, int] = field(default_factory=dict)
+    _codecs: set[int] = field(default_factory=set)
+    _max_stored: int = 0
+    _max_scratch: int = 0
+
+    def __post_init__(self) -> None:
+        self._write(layout.header_bytes())
+
+    def _write(self, data: bytes) -> None:
+        self.output.write(data)
+        self.position += len(data)
+
+    def append(self, encoded: Sequence[EncodedBlock]) -> None:
+        """Store blocks and their index entries; a block that was stored before is only pointed at."""
+        parts: list[bytes] = []
+        rows: list[bytes] = []
+        position = self.position
+        for entry, stored, scratch, codecs in encoded:
+            offset = self._find(entry, stored, parts) if stored else entry.stored_offset
+            if offset is None:
+                offset = layout.align_up(position, self.alignment)
+                parts += [bytes(offset - position), stored]
+                position = offset + len(stored)
+                if len(self._seen) < _MAX_REMEMBERED:
+                    self._seen.setdefault(_key(entry), offset)
+            rows.append(IndexEntry(offset, entry.stored_size, entry.crc, entry.filter, entry.codec).to_bytes())
+            self._codecs |= codecs
+            self._max_stored = max(self._max_stored, len(stored))
+            self._max_scratch = max(self._max_scratch, scratch)
+        self._write(b"".join(parts))
+        self._index.write(b"".join(rows))
+        self.block_count += len(rows)
+
+    def _find(self, entry: IndexEntry, stored: bytes, unwritten: list[bytes]) -> int | None:
+        """Return where equal bytes are stored, having compared them, or None."""
+        offset = self._seen.get(_key(entry))
+        if offset is None:
+            return None
+        if offset >= self.position:
+            self._write(b"".join(unwritten))
+            unwritten.clear()
+        if self.output.read_at(offset, len(stored)) != stored:
+            return None
+        self.shared_count += 1
+        return offset
+
+    def finish(
+        self, extents: Iterable[ExtentEntry], manifest: bytes, block_size: int, content_size: int, sha256: bytes
+    ) -> None:
+        """Write sections, section table and footer."""
+        rows = b"".join(entry.to_bytes() for entry in extents)
+        table = b""
+        for kind, required, parts in (
+            (SectionType.INDEX, True, self._index_pages()),
+            (SectionType.EXTENTS, True, iter([layout.to_pages(rows, SectionType.EXTENTS)])),
+            (SectionType.MANIFEST, False, iter([manifest])),
+        ):
+            start = self.position
+            crc = crc32c(b"")
+            for part in parts:
+                crc = crc32c_extend(crc, part)
+                self._write(part)
+            table += Section(kind, required, crc, start, self.position - start).to_bytes()
+        footer = Footer(
+            content_sha256=sha256,
+            content_size=content_size,
+            section_table_crc=crc32c(table),
+            section_count=len(table) // layout.SECTION_ENTRY_SIZE,
+            block_size_log2=block_size.bit_length() - 1,
+            alignment_log2=self.alignment.bit_length() - 1,
+            max_stored_block=self._max_stored,
+            max_plane_scratch=self._max_scratch,
+            codecs=tuple(sorted(self._codecs)),
+        )
+        self._write(table + footer.to_bytes())
+
+    def _index_pages(self) -> Iterator[bytes]:
+        self._index.seek(0)
+        page = 0
+        while rows := self._index.read(_ROWS_AT_ONCE):
+            yield layout.to_pages(rows, SectionType.INDEX, page)
+            page += _ROWS_AT_ONCE // (ENTRIES_PER_PAGE * ENTRY_SIZE)
+
+    def close(self) -> None:
+        """Let go of the temporary file, if there is one."""
+        self._index.close()
+
+
+def _key(entry: IndexEntry) -> int:
+    return entry.crc | entry.stored_size << 32 | entry.filter << 64 | entry.codec << 72
