@@ -12,9 +12,17 @@
 
 enum { CHUNK = 512, SYMBOLS = 256, MAX_WIDTH = 8, PLAIN_COLUMNS = 15 };
 
+/* Vectors as wide as the processor has, where compiler and loader can choose at run time. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+#define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
+#else
+#define FOR_EACH_PROCESSOR
+#endif
+
 /* Elements are taken a chunk at a time into a local array: the source may lie at any address, and the compiler
  * makes vector code of the short loops. */
 #define DEFINE_FILTER(T, WIDTH)                                                                                       \
+    FOR_EACH_PROCESSOR                                                                                                \
     static void split_##WIDTH(const uint8_t *block, size_t count, int rotated, uint8_t *const *planes)                \
     {                                                                                                                 \
         T elements[CHUNK];                                                                                            \
@@ -31,6 +39,7 @@ enum { CHUNK = 512, SYMBOLS = 256, MAX_WIDTH = 8, PLAIN_COLUMNS = 15 };
             }                                                                                                         \
         }                                                                                                             \
     }                                                                                                                 \
+    FOR_EACH_PROCESSOR                                                                                                \
     static void merge_##WIDTH(const uint8_t *const *planes, size_t count, int rotated, uint8_t *block)                \
     {                                                                                                                 \
         T elements[CHUNK];                                                                                            \

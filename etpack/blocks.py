@@ -17,14 +17,15 @@ from etpack.layout import (
     CodecId,
     FilterId,
     IndexEntry,
-    PlaneEntry,
     align_up,
     bitplanes_size,
     needs_decoder,
+    pack_directory,
     unpack_directory,
 )
 
 DIRECTORY_ENTRY_SIZE = 4
+_FILTERS: dict[int, FilterId] = {int(kind): kind for kind in FilterId}
 
 
 class Stream(NamedTuple):
@@ -44,14 +45,13 @@ def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
         UnsupportedError: The filter is not one of this format version.
         CorruptError: Codec or stored size cannot be.
     """
-    try:
-        kind = FilterId(entry.filter)
-    except ValueError:
+    kind = _FILTERS.get(entry.filter)
+    if kind is None:
         raise UnsupportedError(
             f"block {number} uses filter {entry.filter}, which is not known here",
             rule="block-filter",
             hint="use a newer etpack",
-        ) from None
+        )
     if (entry.codec == CodecId.DIRECTORY) != (kind is not FilterId.NONE):
         raise CorruptError(f"block {number}: filter {kind} with codec {entry.codec}", rule="block-codec")
     if entry.codec == CodecId.RAW:
@@ -101,68 +101,78 @@ def decode_many(
     """
     size = out.shape[1]
     kinds = []
-    streams: list[Stream] = []
+    # Every stream of all blocks; those of zstd are decoded in one call, at last.
+    parts: list[BytesLike] = []
+    frames: list[_Frame] = []
+    tails: list[tuple[int, memoryview]] = []
     for row, (data, entry) in enumerate(zip(stored, entries, strict=True)):
-        kind = check_entry(entry, size, first + row)
-        check_crc(data, entry, first + row)
+        number = first + row
+        kind = check_entry(entry, size, number)
+        check_crc(data, entry, number)
         kinds.append(kind)
         if kind is FilterId.NONE:
-            streams.append(Stream(entry.codec, data, entry.stored_offset if entry.codec == CodecId.CONSTANT else 0))
+            streams = [Stream(entry.codec, data, entry.stored_offset if entry.codec == CodecId.CONSTANT else 0)]
         else:
             view = memoryview(data)
-            planes, tail = parse_planes(view, kind.width, size, first + row, alignment, entry.stored_offset)
-            streams += planes
-            if tail:
-                out[row, size - len(tail) :] = np.frombuffer(tail, np.uint8)
-    owners = [row for row, kind in enumerate(kinds) for _ in range(kind.width)]
-    parts = iter(_decode_streams(streams, owners, [size // kind.width for kind in kinds], entries, first))
-    start = 0
+            streams, tail = parse_planes(view, kind.width, size, number, alignment, entry.stored_offset)
+            tails.append((row, tail))
+        for stream in streams:
+            if stream.codec == CodecId.ZSTD:
+                frames.append(_Frame(len(parts), size // len(streams), number, entry))
+                parts.append(stream.data)
+            else:
+                parts.append(decode_stream(stream, size // len(streams), number, entry))
+    _decode_frames(frames, parts)
+    _merge_all(kinds, parts, out)
+    for row, tail in tails:
+        if tail:
+            out[row, size - len(tail) :] = tail
+
+
+class _Frame(NamedTuple):
+    """A zstd frame: its place among the streams, its content size, and whose it is."""
+
+    place: int
+    size: int
+    number: int
+    entry: IndexEntry
+
+
+def _decode_frames(frames: Sequence[_Frame], parts: list[BytesLike]) -> None:
+    """Put its content in place of each frame."""
+    try:
+        decoded = codecs.ZSTD.decode_many([parts[frame.place] for frame in frames], [frame.size for frame in frames])
+    except codecs.StreamError:
+        # One by one, which says whose stream it is.
+        for place, size, number, entry in frames:
+            parts[place] = decode_stream(Stream(CodecId.ZSTD, parts[place]), size, number, entry)
+    else:
+        for frame, content in zip(frames, decoded, strict=True):
+            parts[frame.place] = content
+
+
+def _merge_all(kinds: Sequence[FilterId], parts: Sequence[BytesLike], out: Bytes) -> None:
+    """Put blocks together from their planes, those of one filter in a row at once."""
+    position = start = 0
     for kind, group in groupby(kinds):
+        width = kind.width
         end = start + len(list(group))
-        planes_of = [[next(parts) for _ in range(kind.width)] for _ in range(start, end)]
+        planes = parts[position : position + width * (end - start)]
         if kind is FilterId.NONE:
-            for row, (content,) in enumerate(planes_of, start):
-                out[row] = content
+            for row, content in enumerate(planes, start):
+                out[row] = np.frombuffer(content, np.uint8)
         else:
-            filters.merge(planes_of, kind.rotated, out[start:end])
+            filters.merge(planes, width, kind.rotated, out[start:end])
+        position += len(planes)
         start = end
 
 
-def _decode_streams(
-    streams: Sequence[Stream], owners: Sequence[int], sizes: Sequence[int], entries: Sequence[IndexEntry], first: int
-) -> list[Bytes]:
-    """Return the decoded bytes of each stream, with as few calls as may be.
-
-    Args:
-        streams: Streams of several blocks.
-        owners: For each stream the row of its block in `sizes` and `entries`.
-        sizes: Bytes of a decoded stream of each block.
-        entries: The index entry of each block.
-        first: Number of the first block.
-    """
-    by_zstd = [place for place, stream in enumerate(streams) if stream.codec == CodecId.ZSTD]
-    frames = [streams[place].data for place in by_zstd]
-    try:
-        decoded = codecs.ZSTD.decode_many(frames, [sizes[owners[place]] for place in by_zstd])
-    except codecs.StreamError:
-        # One by one, which says whose stream it is.
-        by_zstd, decoded = [], []
-    done = dict(zip(by_zstd, decoded, strict=True))
-    parts = []
-    for place, (stream, row) in enumerate(zip(streams, owners, strict=True)):
-        if place in done:
-            parts.append(np.frombuffer(done[place], np.uint8))
-        else:
-            parts.append(decode_stream(stream, sizes[row], first + row, entries[row]))
-    return parts
-
-
-def decode_stream(stream: Stream, size: int, number: int, entry: IndexEntry) -> Bytes:
+def decode_stream(stream: Stream, size: int, number: int, entry: IndexEntry) -> BytesLike:
     """Return the `size` bytes of one stream of block `number`; errors as `decode_many`."""
-    if stream.codec == CodecId.CONSTANT:
-        return np.full(size, stream.value, np.uint8)
     if stream.codec == CodecId.RAW:
-        return np.frombuffer(stream.data, np.uint8)
+        return stream.data
+    if stream.codec == CodecId.CONSTANT:
+        return bytes([stream.value]) * size
     try:
         data = codecs.by_id(stream.codec).decode(stream.data, size)
     except codecs.StreamError as exc:
@@ -173,7 +183,7 @@ def decode_stream(stream: Stream, size: int, number: int, entry: IndexEntry) -> 
             rule="block-stream",
             where=entry.stored_offset,
         )
-    return np.frombuffer(data, np.uint8)
+    return data
 
 
 def parse_planes(
@@ -189,44 +199,41 @@ def parse_planes(
     if plane_size == 0 or len(stored) < position:
         raise CorruptError(f"block {number} is too small for its planes", rule="block-directory", where=where)
     streams = []
-    for plane in unpack_directory(stored, width):
-        _check_plane(plane, plane_size, number, where)
-        if plane.codec == CodecId.CONSTANT:
-            streams.append(Stream(plane.codec, b"", plane.size))
+    for codec, plane_stored in unpack_directory(stored, width):
+        if codec == CodecId.RAW:
+            good = plane_stored == plane_size
+        elif codec == CodecId.CONSTANT:
+            good = plane_stored <= 255
+        else:
+            good = codec != CodecId.DIRECTORY and 0 < plane_stored < plane_size
+        if not good:
+            raise CorruptError(
+                f"block {number}: a plane of {plane_size} bytes has size {plane_stored} with codec {codec}",
+                rule="block-directory",
+                where=where,
+            )
+        if codec == CodecId.CONSTANT:
+            streams.append(Stream(codec, b"", plane_stored))
             continue
         start = align_up(position, alignment)
         if start > position and np.frombuffer(stored[position:start], np.uint8).any():
             raise CorruptError(f"block {number}: padding is not zero", rule="block-padding", where=where + position)
-        position = start + plane.stream_size
-        streams.append(Stream(plane.codec, stored[start:position]))
+        position = start + plane_stored
+        streams.append(Stream(codec, stored[start:position]))
     tail = stored[position:]
     if position > len(stored) or len(tail) != size - plane_size * width:
         raise CorruptError(f"block {number}: its planes do not fill it", rule="block-directory", where=where)
     return streams, tail
 
 
-def _check_plane(plane: PlaneEntry, plane_size: int, number: int, where: int) -> None:
-    if plane.codec == CodecId.RAW:
-        good = plane.size == plane_size
-    elif plane.codec == CodecId.CONSTANT:
-        good = plane.size <= 255
-    else:
-        good = plane.codec != CodecId.DIRECTORY and 0 < plane.size < plane_size
-    if not good:
-        raise CorruptError(
-            f"block {number}: a plane of {plane_size} bytes has size {plane.size} with codec {plane.codec}",
-            rule="block-directory",
-            where=where,
-        )
-
-
 def join_planes(streams: Sequence[Stream], tail: bytes, alignment: int) -> bytes:
     """Return the stored bytes of a block: directory, streams at multiples of `alignment`, tail."""
-    parts: list[BytesLike] = [
-        PlaneEntry(codec, value if codec == CodecId.CONSTANT else len(data)).to_bytes()
-        for codec, data, value in streams
-    ]
-    position = DIRECTORY_ENTRY_SIZE * len(streams)
+    sizes = [value if codec == CodecId.CONSTANT else len(data) for codec, data, value in streams]
+    directory = pack_directory([stream.codec for stream in streams], sizes)
+    if alignment == 1:
+        return b"".join([directory, *[stream.data for stream in streams], tail])
+    parts: list[BytesLike] = [directory]
+    position = len(directory)
     for _, data, _ in streams:
         if len(data):
             start = align_up(position, alignment)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from etpack import kernels
 
 Bytes: TypeAlias = "NDArray[np.uint8]"
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # Small blocks are filtered together up to this many bytes, which amortises numpy's calls and still stays in a cache.
 BATCH_SIZE = 128 << 10
@@ -55,20 +56,21 @@ def split(blocks: Bytes, width: int, rotated: bool) -> list[Bytes]:
     return list(planes)
 
 
-def merge(planes: Sequence[Sequence[Bytes]], rotated: bool, out: Bytes) -> None:
+def merge(planes: Sequence[BytesLike | Bytes], width: int, rotated: bool, out: Bytes) -> None:
     """Undo `split`: write the elements that planes make up to the start of each block in `out`.
 
     Args:
-        planes: For each block its 2, 4 or 8 planes, all uint8 of shape (count,).
+        planes: The planes of the first block, then those of the second, and so on; all have n // width bytes.
+        width: 2, 4 or 8.
         rotated: Whether `split` rotated.
-        out: uint8 of shape (blocks, n), C-contiguous; n // width is count.
+        out: uint8 of shape (blocks, n), C-contiguous.
     """
-    width = len(planes[0])
     if kernels.native:
-        kernels.native.merge([plane for block in planes for plane in block], width, rotated, out, len(out))
+        kernels.native.merge(planes, width, rotated, out, len(out))
         return
     for batch in batches(*out.shape):
-        _merge([np.stack(parts) for parts in zip(*planes[batch], strict=True)], rotated, out[batch])
+        part = [np.frombuffer(plane, np.uint8) for plane in planes[batch.start * width : batch.stop * width]]
+        _merge([np.stack(part[k::width]) for k in range(width)], rotated, out[batch])
 
 
 def _merge(planes: Sequence[Bytes], rotated: bool, out: Bytes) -> None:

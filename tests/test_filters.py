@@ -51,7 +51,8 @@ def test_planes_are_those_of_the_specification(contents: filters.Bytes, width: i
 @given(SEVERAL, st.sampled_from(WIDTHS), st.booleans())
 def test_merge_undoes_split(contents: filters.Bytes, width: int, rotated: bool) -> None:
     out = np.zeros_like(contents)
-    filters.merge(list(zip(*filters.split(contents, width, rotated), strict=True)), rotated, out)
+    planes = zip(*filters.split(contents, width, rotated), strict=True)
+    filters.merge([plane for block in planes for plane in block], width, rotated, out)
     whole = contents.shape[1] // width * width
     assert np.array_equal(out[:, :whole], contents[:, :whole])
     assert not out[:, whole:].any()

@@ -37,11 +37,12 @@ def test_extent_entries_come_back(offset: int, size: int, block: int) -> None:
     assert list(layout.unpack_extents(data)) == [entry]
 
 
-@given(st.integers(0, 0xFFFFFF), U8)
-def test_plane_entries_come_back(size: int, codec: int) -> None:
-    data = PlaneEntry(codec, size).to_bytes()
-    assert data == size.to_bytes(3, "little") + bytes([codec])
-    assert layout.unpack_directory(data + b"rest", 1) == (PlaneEntry(codec, size),)
+@given(st.lists(st.tuples(U8, st.integers(0, 0xFFFFFF)), min_size=8, max_size=8), st.sampled_from([2, 4, 8]))
+def test_directories_come_back(entries: list[tuple[int, int]], width: int) -> None:
+    codecs, sizes = zip(*entries[:width], strict=True)
+    data = layout.pack_directory(codecs, sizes)
+    assert data == b"".join(size.to_bytes(3, "little") + bytes([codec]) for codec, size in entries[:width])
+    assert layout.unpack_directory(data + b"rest", width) == [PlaneEntry(*entry) for entry in entries[:width]]
 
 
 @given(st.binary(max_size=20_000), st.sampled_from([SectionType.INDEX, SectionType.EXTENTS]))

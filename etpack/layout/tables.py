@@ -23,7 +23,6 @@ from etpack.layout.names import (
 
 _ENTRY = struct.Struct("<QII")
 _EXTENT = struct.Struct("<QQ")
-_PLANE = struct.Struct("<I")
 _CRC = struct.Struct("<I")
 _PAGE_PLACE = struct.Struct("<II")
 
@@ -154,11 +153,14 @@ class PlaneEntry(NamedTuple):
         """Bytes that the plane has in the block."""
         return 0 if self.codec == CodecId.CONSTANT else self.size
 
-    def to_bytes(self) -> bytes:
-        """Return the entry's 4 bytes."""
-        return _PLANE.pack(self.size | self.codec << 24)
+
+def pack_directory(codecs: Sequence[int], sizes: Sequence[int]) -> bytes:
+    """Return the directory of a block of several planes: 4 bytes a plane."""
+    words = [codec << 24 | size for codec, size in zip(codecs, sizes, strict=True)]
+    return struct.pack(f"<{len(words)}I", *words)
 
 
-def unpack_directory(data: memoryview | bytes, width: int) -> tuple[PlaneEntry, ...]:
-    """Return the first `width` plane entries of a block's stored bytes, without judging their values."""
-    return tuple(PlaneEntry(word >> 24, word & 0xFFFFFF) for (word,) in _PLANE.iter_unpack(data[: 4 * width]))
+def unpack_directory(data: memoryview | bytes, width: int) -> list[PlaneEntry]:
+    """Return the first `width` plane entries of a block's stored bytes, or what is there, without judging values."""
+    count = min(width, len(data) // 4)
+    return [PlaneEntry(word >> 24, word & 0xFFFFFF) for word in struct.unpack_from(f"<{count}I", data)]

@@ -164,9 +164,9 @@ def describe_blocks(file: EtzFile, source: Source) -> Iterator[BlockReport]:
             )
 
 
-def _directory(entry: IndexEntry, source: Source) -> tuple[PlaneEntry, ...]:
+def _directory(entry: IndexEntry, source: Source) -> list[PlaneEntry]:
     """Return what a block's directory says; nothing if it has none, or lies where no block can."""
     size = _DIRECTORY_SIZES.get(entry.filter, 0) if entry.codec == CodecId.DIRECTORY else 0
     if size == 0 or entry.stored_size < size or entry.stored_offset + size > source.size:
-        return ()
+        return []
     return layout.unpack_directory(source.read_at(entry.stored_offset, size), size // 4)
