@@ -45,11 +45,12 @@ enum { CHUNK = 512, SYMBOLS = 256, MAX_WIDTH = 8, PLAIN_COLUMNS = 15 };
         T elements[CHUNK];                                                                                            \
         for (size_t start = 0; start < count; start += CHUNK) {                                                       \
             size_t here = count - start < CHUNK ? count - start : CHUNK;                                              \
-            for (size_t i = 0; i < here; i++)                                                                         \
-                elements[i] = planes[WIDTH - 1][start + i];                                                           \
-            for (int k = WIDTH - 2; k >= 0; k--)                                                                      \
-                for (size_t i = 0; i < here; i++)                                                                     \
-                    elements[i] = (T)((T)(elements[i] << 8) | planes[k][start + i]);                                  \
+            for (size_t i = 0; i < here; i++) {                                                                       \
+                T element = 0;                                                                                        \
+                for (int k = 0; k < WIDTH; k++)                                                                       \
+                    element |= (T)((T)planes[k][start + i] << (8 * k));                                               \
+                elements[i] = element;                                                                                \
+            }                                                                                                         \
             if (rotated)                                                                                              \
                 for (size_t i = 0; i < here; i++)                                                                     \
                     elements[i] = (T)((T)(elements[i] >> 1) | (T)(elements[i] << (8 * WIDTH - 1)));                   \

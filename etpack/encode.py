@@ -87,6 +87,7 @@ class Encoder:
         self._effort = effort
         self._filters = use_filters
         self._alignment = alignment
+        self._scratch = filters.Scratch()
         self._code: Callable[[Sequence[_Part], Effort], list[Stream]] | None
         if codec in ("auto", ZSTD.name):
             self._code = self._code_zstd
@@ -174,7 +175,7 @@ class Encoder:
             parts = [_Part(block, True, *pair) for block, pair in zip(contents, entropies, strict=True)]
             return [_Candidate(kind, (stream.codec,), stream.data) for stream in self._streams(parts, effort)]
         width = kind.width
-        rows = zip(*filters.split(contents, width, kind.rotated), strict=True)
+        rows = zip(*filters.split(contents, width, kind.rotated, self._scratch), strict=True)
         parts = [
             _Part(plane, False, entropy)
             for planes, of_planes in zip(rows, entropies, strict=True)

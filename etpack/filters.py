@@ -6,6 +6,8 @@ of every element. The last (size mod width) bytes of a block belong to no elemen
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -23,6 +25,20 @@ BATCH_SIZE = 128 << 10
 DTYPES: dict[int, np.dtype[np.unsignedinteger[Any]]] = {2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: np.dtype("<u8")}
 
 
+class Scratch(threading.local):
+    """A buffer for each thread that is used again and again, since every page of fresh memory costs a fault."""
+
+    def __init__(self) -> None:
+        self._buffer = np.empty(0, np.uint8)
+
+    def take(self, *shape: int) -> Bytes:
+        """Return uninitialised uint8 of this shape; what this thread took before is not to be used any more."""
+        size = math.prod(shape)
+        if len(self._buffer) < size:
+            self._buffer = np.empty(size, np.uint8)
+        return self._buffer[:size].reshape(shape)
+
+
 def batches(count: int, size: int) -> Iterator[slice]:
     """Cut `count` blocks of `size` bytes into runs of up to BATCH_SIZE bytes, or of one block."""
     step = max(1, BATCH_SIZE // max(1, size))
@@ -30,19 +46,20 @@ def batches(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + step, count))
 
 
-def split(blocks: Bytes, width: int, rotated: bool) -> list[Bytes]:
+def split(blocks: Bytes, width: int, rotated: bool, scratch: Scratch | None = None) -> list[Bytes]:
     """Return the planes of each of several blocks of one size.
 
     Args:
         blocks: uint8 of shape (blocks, n), C-contiguous.
         width: 2, 4 or 8.
         rotated: Rotate each element left by one bit first, which puts a float's exponent into one byte.
+        scratch: Where the planes go; into memory of their own by default.
 
     Returns:
         `width` arrays of uint8 of shape (blocks, n // width).
     """
     count, size = blocks.shape
-    planes = np.empty((width, count, size // width), np.uint8)
+    planes = (scratch or Scratch()).take(width, count, size // width)
     if kernels.native:
         kernels.native.split(blocks, count, width, rotated, planes)
         return list(planes)

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from etpack import blocks
+from etpack import blocks, filters
 from etpack.encode import EncodedBlock
 from etpack.errors import EtpackError
 from etpack.filters import Bytes
 from etpack.plan import Row
+
+_scratch = filters.Scratch()
 
 
 class SelfCheckError(EtpackError):
@@ -43,7 +45,7 @@ def check_blocks(row: Row, contents: Bytes, encoded: Sequence[EncodedBlock], ali
 
 
 def _is_good(contents: Bytes, encoded: Sequence[EncodedBlock], alignment: int) -> bool:
-    decoded = np.empty_like(contents)
+    decoded = _scratch.take(*contents.shape)
     try:
         blocks.decode_many([one.stored for one in encoded], [one.entry for one in encoded], decoded, 0, alignment)
     except EtpackError:
