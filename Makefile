@@ -1,5 +1,6 @@
 # make demo   sets everything up in .venv, then packs, inspects, verifies and unpacks a real model
 # make test   sets everything up, then runs the tests
+# make bench  measures etpack against its peers, with BENCH_PLACES="files and folders", or quickly with the example models
 # make lint, make format, make wheel-check, make test-export: what CI runs besides
 
 PYTHON ?= python3
@@ -7,11 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 EXPORT_VENV := .venv-export
 EXPORT_BIN := $(EXPORT_VENV)/bin
+BENCH_VENV := .venv-bench
+BENCH_BIN := $(BENCH_VENV)/bin
+BENCH_PLACES ?=
+BENCH_RESULTS ?= benchmarks/results$(if $(strip $(BENCH_PLACES)),,/examples)
 PIP := -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 MODEL := examples/models/digits_fp32_xnnpack.pte
 
-.PHONY: demo test lint format wheel-check test-export clean
+.PHONY: demo test lint format wheel-check test-export bench clean
 
 demo: $(VENV)/installed
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp $(MODEL) $(DEMO)/model.pte
@@ -47,6 +52,10 @@ wheel-check: $(VENV)/installed-dev
 test-export: $(EXPORT_VENV)/installed
 	$(EXPORT_BIN)/python -m pytest tests/export
 
+# With no places given, the results stand apart, so that they do not replace those that were measured with large models.
+bench: $(BENCH_VENV)/installed
+	$(BENCH_BIN)/python -m benchmarks --results $(BENCH_RESULTS) $(or $(strip $(BENCH_PLACES)),examples/models)
+
 $(VENV)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "make: no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
@@ -66,5 +75,13 @@ $(EXPORT_VENV)/installed: pyproject.toml setup.py tests/export/requirements.txt
 	ETPACK_WITHOUT_C=1 $(EXPORT_BIN)/python $(PIP) install -r tests/export/requirements.txt -e '.[test]'
 	@touch $@
 
+$(BENCH_VENV)/installed: pyproject.toml setup.py benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_BIN)/python $(PIP) install -e .
+	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
+	    $(BENCH_BIN)/python $(PIP) install "$$peer" || echo "make: $$peer cannot be installed; its figures will be missing" >&2; \
+	done
+	@touch $@
+
 clean:
-	rm -rf build dist $(VENV) $(EXPORT_VENV) *.egg-info etpack/*.so
+	rm -rf build dist $(VENV) $(EXPORT_VENV) $(BENCH_VENV) *.egg-info etpack/*.so

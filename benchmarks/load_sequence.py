@@ -40,6 +40,11 @@ class CountingSource(FileSource):
         self.bytes_read += size
         return super().read_at(offset, size)
 
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        self.reads += 1
+        self.bytes_read += len(buffer)
+        super().read_into(offset, buffer)
+
 
 @dataclass
 class Cost:

@@ -19,9 +19,8 @@ from tests.serving import serving, skip_without_libraries
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-PAGES = [
-    path for path in ROOT.rglob("*.md") if not {".venv", "build", ".venv-export"} & set(path.relative_to(ROOT).parts)
-]
+_NOT_OURS = {".venv", "build", ".venv-export", ".venv-bench"}
+PAGES = [path for path in ROOT.rglob("*.md") if not _NOT_OURS & set(path.relative_to(ROOT).parts)]
 
 _CONSOLE = re.compile(r"```console\n(.*?)```", re.DOTALL)
 
