@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -115,7 +116,12 @@ class Part:
 
     def show(self, results: Results, folder: Path) -> None:
         """Write plots and Markdown of results into a folder."""
+        page = folder / f"{self.name}.md"
         shown: list[str] = []
+        if page.exists():
+            # Names of plots may come of names of files, so earlier ones would stay.
+            for name in re.findall(r"^!\[(.*)\]\(", page.read_text(encoding="utf-8"), re.MULTILINE):
+                (folder / f"{name}.svg").unlink(missing_ok=True)
         try:
             import matplotlib as mpl
         except ImportError as exc:
@@ -126,7 +132,7 @@ class Part:
             for name, figure in self.plots(results.rows).items():
                 figure.savefig(folder / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
                 shown.append(name)
-        (folder / f"{self.name}.md").write_text(self.page(results, shown), encoding="utf-8")
+        page.write_text(self.page(results, shown), encoding="utf-8")
 
     def page(self, results: Results, plots: Sequence[str] = ()) -> str:
         """Return the page of results; `plots` are the names of figures beside it."""

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -159,43 +160,44 @@ class OpenZL:
 class Blosc2:
     """Blosc2: shuffle and zstd, as a frame on disk, with the best type size and level of few.
 
-    A chunk is 1 MiB or one block; it reads a block out of a chunk without decoding the rest.
+    A chunk is 1 MiB or less, whichever is better; it reads a block out of a chunk without decoding the rest.
     """
 
     detail = ""
 
     def __init__(self, block_size: int) -> None:
         self._block_size = block_size
-        self._chunk_size = max(1 << 20, block_size)
-        self._settings = (1, 1)
+        self._settings = (block_size, 1, 1)
 
     def choose(self, source: Path) -> None:
         with source.open("rb") as file:
             file.seek(max(0, source.stat().st_size - _SAMPLE) // 2 // self._block_size * self._block_size)
             sample = file.read(_SAMPLE)
-        choices = [(typesize, level) for typesize in (1, 2, 4) for level in (1, 5)]
-        self._settings = min(choices, key=lambda choice: int(self._pack([sample], *choice).cbytes))
-        self.detail = "typesize {}, level {}".format(*self._settings)
+        # Chunks of one small block are no good: the index outgrows what is saved.
+        chunk_sizes = {1 << 20, max(self._block_size, 64 << 10)}
+        choices = list(product(sorted(chunk_sizes), (1, 2, 4), (1, 5)))
+        self._settings = min(choices, key=lambda choice: len(self._pack([sample], *choice).to_cframe()))
+        self.detail = "chunks of {}, typesize {}, level {}".format(*self._settings)
 
     def compress(self, source: Path, target: Path) -> None:
         with source.open("rb") as file:
-            schunk = self._pack(iter(lambda: file.read(self._chunk_size), b""), *self._settings)
+            schunk = self._pack(iter(lambda: file.read(1 << 20), b""), *self._settings)
         schunk.vlmeta["size"] = source.stat().st_size
         target.write_bytes(schunk.to_cframe())
 
-    def _pack(self, data: Iterable[bytes], typesize: int, level: int) -> Any:
+    def _pack(self, data: Iterable[bytes], chunk_size: int, typesize: int, level: int) -> Any:
         import blosc2
 
         schunk = blosc2.SChunk(
-            chunksize=self._chunk_size,
+            chunksize=chunk_size,
             cparams={
                 "codec": blosc2.Codec.ZSTD, "filters": [blosc2.Filter.SHUFFLE], "typesize": typesize, "clevel": level,
                 "blocksize": self._block_size, "nthreads": 2,
             },
         )  # fmt: skip
         for piece in data:
-            for start in range(0, len(piece), self._chunk_size):
-                chunk = piece[start : start + self._chunk_size]
+            for start in range(0, len(piece), chunk_size):
+                chunk = piece[start : start + chunk_size]
                 schunk.append_data(chunk + bytes(-len(chunk) % typesize))
         return schunk
 
@@ -221,8 +223,11 @@ class _Blosc2Reader:
         self._width = self._schunk.typesize
 
     def read(self, offset: int, size: int) -> bytes:
-        first = offset // self._width
-        found: bytes = self._schunk.get_slice(first, -(-(offset + size) // self._width))
+        first, stop = offset // self._width, -(-(offset + size) // self._width)
+        if (stop - first) * self._width == self._schunk.blocksize:
+            # Blosc2 4.14.1 returns wrong bytes for just so many across two blocks of a chunk; one item more avoids it.
+            first, stop = max(0, first - 1), stop + (first == 0)
+        found: bytes = self._schunk.get_slice(first, stop)
         start = offset - first * self._width
         return found if len(found) == size else found[start : start + size]
 

@@ -25,10 +25,9 @@ BLOCK_SIZES = (4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20)
 DEFAULT_BLOCK = 64 << 10
 
 # What takes longest is spared large files: the highest effort at other block sizes, then other block sizes, then peers.
-_MAX_ALWAYS = (DEFAULT_BLOCK, 256 << 10)
-_MAX_AT_EVERY_SIZE = 50 * MEGABYTE
+_MAX_AT_EVERY_SIZE = 25 * MEGABYTE
 _EVERY_SIZE = 100 * MEGABYTE
-_SLOW_PEERS = {"zstd -19": 300 * MEGABYTE, "OpenZL": 300 * MEGABYTE}
+_SLOW_PEERS = {"zstd -19": 100 * MEGABYTE, "OpenZL": 300 * MEGABYTE}
 
 ABOUT = """
 Content size divided by stored size, of files with trained weights. Everything was restored and compared with the
@@ -50,7 +49,7 @@ def measure(bench: Bench) -> list[Row]:
 def _options(size: int) -> Iterator[Options]:
     for block_size in BLOCK_SIZES if size <= _EVERY_SIZE else (DEFAULT_BLOCK,):
         for effort in Effort:
-            if effort is not Effort.MAX or size <= _MAX_AT_EVERY_SIZE or block_size in _MAX_ALWAYS:
+            if effort is not Effort.MAX or size <= _MAX_AT_EVERY_SIZE or block_size in (DEFAULT_BLOCK, 256 << 10):
                 yield Options(block_size, effort=effort)
     yield Options(DEFAULT_BLOCK, codec="lz4")
 
