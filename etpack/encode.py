@@ -16,7 +16,7 @@ from google_crc32c import value as crc32c
 
 from etpack import blocks, codecs, filters
 from etpack.blocks import Stream
-from etpack.codecs import LZ4, LZ4_BITPLANES, ZSTD, BytesLike, Effort
+from etpack.codecs import LZ4, LZ4_BITPLANES, SLOW_ENTROPY, ZSTD, BytesLike, Effort
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry, needs_decoder
 from etpack.probe import Probes
@@ -147,8 +147,11 @@ class Encoder:
             quick[number].append(candidate)
         tries = []
         for number, candidates in enumerate(quick):
-            kinds = {candidate.kind for candidate in sorted(candidates, key=_stored_size)[:2]}
-            tries += [_Try(number, kind) for kind in sorted({FilterId.NONE, *kinds})]
+            candidates.sort(key=_stored_size)
+            kinds = {candidate.kind for candidate in candidates[:3]}
+            if _is_near(len(ZSTD.encode_at_level(contents[number].data, 3)), _stored_size(candidates[0])):
+                kinds.add(FilterId.NONE)
+            tries += [_Try(number, kind) for kind in sorted(kinds)]
         found: list[list[_Candidate]] = [[] for _ in numbers]
         for (number, _), candidate in zip(tries, self._try(contents, probes, tries, Effort.MAX), strict=True):
             found[number].append(candidate)
@@ -193,14 +196,15 @@ class Encoder:
     def _streams(self, parts: Sequence[_Part], effort: Effort) -> list[Stream]:
         """Return how each part is stored: constant, coded, or raw where that gains nothing."""
         assert self._code is not None
-        streams = [_uncoded(part) for part in parts]
+        streams = [_uncoded(part, effort) for part in parts]
         todo = [number for number, stream in enumerate(streams) if stream is None]
         for number, coded in zip(todo, self._code([parts[number] for number in todo], effort), strict=True):
             data = parts[number].data
             streams[number] = coded if len(coded.data) < len(data) else Stream(CodecId.RAW, data.data)
         return [stream for stream in streams if stream is not None]
 
-    def _may_repeat(self, block: Bytes, stored_size: int, planes: list[int], whole: int) -> bool:
+    @staticmethod
+    def _may_repeat(block: Bytes, stored_size: int, planes: list[int], whole: int) -> bool:
         """Whether a block may be smaller unfiltered, for it repeats itself: a quick search for repeats tells.
 
         Args:
@@ -212,7 +216,7 @@ class Encoder:
         promised = len(block) * sum(planes) // (8 * _BIT * len(planes))
         if stored_size * 25 <= promised * 26 and stored_size * 5 >= len(block) * 3:
             return False
-        return _without_repeats(block) * min(whole, 8 * _BIT) // (8 * _BIT) * 10 < stored_size * 11
+        return _is_near(_without_repeats(block) * whole // (8 * _BIT), stored_size)
 
     # The coders below return the smallest stream for each part.
 
@@ -222,7 +226,10 @@ class Encoder:
         for part, quick in zip(parts, ZSTD.encode_many([part.data.data for part in parts]), strict=True):
             found = [quick]
             if effort is Effort.MAX:
-                found.append(ZSTD.encode_at_level(part.data.data, 19))
+                found.append(ZSTD.encode_at_level(part.data.data, 3))
+                # What is noise to the probe may repeat itself; else no search finds anything in it.
+                if part.entropy <= _NOISE or len(min(found, key=len)) * 100 < len(part.data) * 98:
+                    found += [ZSTD.encode_at_level(part.data.data, level) for level in (SLOW_ENTROPY, 19)]
             if effort is Effort.DEFAULT and _may_have_runs(part) and _has_runs(part.data, len(quick)):
                 found.append(ZSTD.encode_at_level(part.data.data, 3))
                 if part.whole and _is_structured(min(map(len, found)), len(part.data)):
@@ -265,9 +272,10 @@ def _constant(block: Bytes) -> EncodedBlock:
     return EncodedBlock(entry, b"", 0, frozenset())
 
 
-def _uncoded(part: _Part) -> Stream | None:
+def _uncoded(part: _Part, effort: Effort) -> Stream | None:
     """Return how a part is stored that no codec needs to see, else None."""
-    if part.entropy > _NOISE and not (part.whole and _has_repeats(part.data)):
+    noise = part.entropy > _NOISE and effort is not Effort.MAX
+    if noise and not (part.whole and _has_repeats(part.data)):
         return Stream(CodecId.RAW, part.data.data)
     if part.entropy < _RUNS and _is_constant(part.data):
         return Stream(CodecId.CONSTANT, b"", int(part.data[0]))
@@ -285,6 +293,11 @@ def _has_runs(data: Bytes, coded_size: int) -> bool:
         return True
     quarter = len(data) // 4
     return len(ZSTD.encode_at_level(data[quarter : 2 * quarter].data, 3)) * 4 < coded_size
+
+
+def _is_near(size: int, other: int) -> bool:
+    """Whether a quick search made no more than a tenth over another size, so that a slow one may come below it."""
+    return size * 10 < other * 11
 
 
 def _raw(block: Bytes) -> _Candidate:
