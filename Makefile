@@ -1,7 +1,7 @@
 # make demo   sets everything up in .venv, then packs, inspects, verifies and unpacks a real model
 # make test   sets everything up, then runs the tests
 # make bench  measures etpack against its peers, with BENCH_PLACES="files and folders", or quickly with the example models
-# make lint, make format, make wheel-check, make test-export: what CI runs besides
+# make sweep, make lint, make format, make wheel-check, make test-export: what CI runs besides
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,7 @@ PIP := -m pip --disable-pip-version-check --quiet
 DEMO := build/demo
 MODEL := examples/models/digits_fp32_xnnpack.pte
 
-.PHONY: demo test lint format wheel-check test-export bench clean
+.PHONY: demo test sweep lint format wheel-check test-export bench clean
 
 demo: $(VENV)/installed
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp $(MODEL) $(DEMO)/model.pte
@@ -29,6 +29,10 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev
 	@$(BIN)/python -c 'from etpack.kernels import native; native or print("Left out: the tests of the inner loops in C. To get them: apt-get install gcc python3-dev, make clean, make test")'
 	$(BIN)/python -m pytest
+
+# Damages files in some hundred thousand ways; says how many, and how long it took.
+sweep: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/sweep
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -10,8 +10,9 @@ import pytest
 import etpack
 from etpack import kernels
 
-# Needs torch and executorch; `make test-export` runs it in an environment of its own.
-collect_ignore = ["export"]
+# The one needs torch and executorch: `make test-export` runs it in an environment of its own. The other takes minutes:
+# `make sweep`.
+collect_ignore = ["export", "sweep"]
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE_MODELS = sorted((ROOT / "examples" / "models").glob("*.pte"))

@@ -145,7 +145,9 @@ def _plane_codecs(file: EtzFile, source: Source, block: Block, fast: bool) -> li
     """Return the codecs of a block's planes; with `fast`, check all that can be without decoding."""
     entry: IndexEntry = block.entry
     width = FilterId(entry.filter).width
-    size = entry.stored_size if fast else min(entry.stored_size, width * blocks.DIRECTORY_ENTRY_SIZE)
+    step = blocks.DIRECTORY_ENTRY_SIZE
+    # Of a block that ends in its directory, the whole entries: whoever decodes it finds that the rest is missing.
+    size = entry.stored_size if fast else min(entry.stored_size // step, width) * step
     stored = source.read_at(entry.stored_offset, size) if fast or entry.codec == CodecId.DIRECTORY else b""
     if fast:
         blocks.check_crc(stored, entry, block.number)
