@@ -16,13 +16,18 @@ from etpack.sources import Source, check_range
 # Makes the error to raise from a message and an offset in the source in bytes.
 Fail = Callable[[str, int], Exception]
 
-# Tables, vector elements and the like that one file may cost; a file whose vectors all point at one huge vector would
-# run for years. Real programs take a step for twenty bytes; ten times that is allowed, and more where there are few.
-WORK_LIMIT = 2_000_000
-_WORK_AT_LEAST = 50_000
-_BYTES_PER_STEP = 2
+# Steps that one file may cost; a file whose vectors all point at one huge vector would run for years. A step is about
+# a microsecond of a desktop processor, with all that is later made of what was read: a table or the element of a vector
+# takes one, and whoever makes more of them says so with `spend`. A program of 135 million parameters takes 25,000.
+WORK_LIMIT = 400_000
+# More is allowed in files that take long to move anyway, up to a limit that is for all.
+_FILE_BYTES_PER_STEP = 1024
+MAX_WORK_LIMIT = 2_000_000
+# Few bytes cannot be worth many steps.
+_WORK_AT_LEAST = 100_000
+_STEPS_PER_BYTE = 2
 
-# Strings cost one step for so many bytes.
+# Strings cost one step for so many bytes, and one more.
 _STRING_STEP = 16
 
 _PAGE_BITS = 18
@@ -52,7 +57,7 @@ class Flatbuffer:
     """
 
     def __init__(
-        self, source: Source, fail: Fail, *, offset: int = 0, size: int | None = None, work_limit: int = WORK_LIMIT
+        self, source: Source, fail: Fail, *, offset: int = 0, size: int | None = None, work_limit: int | None = None
     ) -> None:
         """Look at a part of `source`; reads nothing yet.
 
@@ -61,7 +66,8 @@ class Flatbuffer:
             fail: Makes the error that is raised when a rule is broken.
             offset: Where in the source the flatbuffer begins, with its root offset in the first four bytes.
             size: Size of the flatbuffer in bytes; all that follows `offset` if None.
-            work_limit: Steps after which reading is refused, at most; small flatbuffers get fewer.
+            work_limit: Steps after which reading is refused, at most; by the size of the source if None. Small
+                flatbuffers get fewer.
 
         Raises:
             ValueError: The part leaves the source.
@@ -74,7 +80,9 @@ class Flatbuffer:
         self._fail = fail
         self._pages: dict[int, bytes] = {}
         self._vtables: dict[int, tuple[int, ...]] = {}
-        self._work_limit = self._work_left = min(work_limit, _WORK_AT_LEAST + size // _BYTES_PER_STEP)
+        if work_limit is None:
+            work_limit = min(WORK_LIMIT + source.size // _FILE_BYTES_PER_STEP, MAX_WORK_LIMIT)
+        self._work_limit = self._work_left = min(work_limit, _WORK_AT_LEAST + size * _STEPS_PER_BYTE)
 
     def root(self) -> Table:
         """Return the root table."""
@@ -140,6 +148,11 @@ class Flatbuffer:
         return page
 
 
+def name_steps(*names: str) -> int:
+    """Return what it costs to say names once more than the file does."""
+    return sum(1 + len(name) // _STRING_STEP for name in names)
+
+
 class Table:
     """One table; getters take a slot (the field's id) and give the default when the field is absent.
 
@@ -154,6 +167,10 @@ class Table:
         self._buffer = buffer
         self.offset = offset
         self._fields = buffer.vtable(offset - buffer.unpack(_I32, offset)[0])
+
+    def spend(self, steps: int) -> None:
+        """Count what is made of this table, beside reading it; raise when the file has cost too much."""
+        self._buffer.spend(steps, self.offset)
 
     def has(self, slot: int) -> bool:
         """Whether the field is present."""

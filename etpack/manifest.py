@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from etpack._flatbuffers import etz
 from etpack.errors import CorruptError
-from etpack.flatbuffer import Flatbuffer, Table
+from etpack.flatbuffer import MAX_WORK_LIMIT, Flatbuffer, Table
 from etpack.plan import Extent
 from etpack.pte import FileKind, Range, Role
 from etpack.sources import BufferSource
@@ -76,7 +76,7 @@ class Manifest:
 
         if data[4:8] != etz.IDENTIFIER:
             raise fail("it does not have its identifier", 4)
-        root = Flatbuffer(BufferSource(data), fail).root()
+        root = Flatbuffer(BufferSource(data), fail, work_limit=MAX_WORK_LIMIT).root()
         options = root.table(etz.Manifest.OPTIONS)
         extents = root.tables(etz.Manifest.EXTENTS)
         if options is None or len(extents) != extent_count:

@@ -10,8 +10,11 @@ from itertools import pairwise
 from etpack.errors import LimitError
 from etpack.pte import FileKind, ModelFile, Range, Role
 
-# An extent may lie in several segments; a file of segments that all overlap would name each in each.
-MAX_OVERLAPS = 1 << 16
+# An extent may lie in several segments, and a segment in several extents; a file of segments that all overlap would
+# name each in each. Counted are the segments of each extent, and the names that it shares with others.
+MAX_OVERLAPS = 1 << 17
+# A longer name counts as several.
+_NAME_SIZE = 64
 
 # Content is read and encoded in spans of about this many bytes.
 SPAN_SIZE = 1 << 20
@@ -117,21 +120,23 @@ def _owners(model: ModelFile) -> list[Extent]:
 
 def _inline_blobs(model: ModelFile, block_size: int) -> list[Extent]:
     """Return the blobs and constants of a block or more that lie inside the flatbuffer."""
-    found: dict[Range, Extent] = {}
+    found: dict[Range, list[Extent]] = {}
     for method in model.methods:
         for delegate in method.delegates:
             if delegate.segment is None and delegate.blob.size >= block_size:
-                new = Extent(delegate.blob, Role.DELEGATE, (), (delegate.id,), (), (method.name,))
-                old = found.get(delegate.blob)
-                found[delegate.blob] = _combine(delegate.blob, [old, new]) if old else new
+                user = Extent(delegate.blob, Role.DELEGATE, (), (delegate.id,), (), (method.name,))
+                found.setdefault(delegate.blob, []).append(user)
     for tensor in model.tensors:
         if tensor.segment is None and tensor.data and tensor.data.size >= block_size:
-            found.setdefault(tensor.data, Extent(tensor.data, Role.CONSTANT, methods=tensor.methods))
-    return list(found.values())
+            found.setdefault(tensor.data, [Extent(tensor.data, Role.CONSTANT, methods=tensor.methods)])
+    return [_combine(blob, users) for blob, users in found.items()]
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 def _rank(role: Role) -> int:
-    return list(Role).index(role)
+    return _RANKS[role]
 
 
 def _is_between_constants(piece: Range, cover: Sequence[Extent], islands: Sequence[tuple[int, int]]) -> bool:
@@ -144,18 +149,25 @@ def _is_between_constants(piece: Range, cover: Sequence[Extent], islands: Sequen
 def _sweep(points: Sequence[int], owners: Sequence[Extent]) -> Iterator[tuple[Range, list[Extent]]]:
     """Yield each piece between two points with the owners that cover it."""
     starting = sorted(owners, key=lambda extent: extent.range.offset)
+    weights = {id(extent): _weight(extent) for extent in owners}
     active: list[Extent] = []
     overlaps = position = 0
     for start, end in pairwise(points):
         active = [extent for extent in active if extent.range.end > start]
+        overlaps += sum(weights[id(extent)] for extent in active)
         while position < len(starting) and starting[position].range.offset <= start:
             active.append(starting[position])
             position += 1
-        if len(active) > 1:
-            overlaps += sum(1 + len(e.methods) + len(e.keys) + len(e.delegate_ids) for e in active)
+        overlaps += max(0, len(active) - 1)
         if overlaps > MAX_OVERLAPS:
             raise LimitError("the segments overlap each other too much", hint="pack it with --opaque")
         yield Range(start, end - start), active
+
+
+def _weight(extent: Extent) -> int:
+    """Return what it costs to say once more what is said of an extent."""
+    names = extent.methods + extent.keys + extent.delegate_ids
+    return len(names) + sum(map(len, names)) // _NAME_SIZE
 
 
 def _merge(ranges: Sequence[Range]) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import partial
+from itertools import islice
 from typing import Any, BinaryIO, TypeVar
 
 import click
@@ -125,7 +126,10 @@ def json_option(command: F) -> F:
 
 def echo_json(value: object, *, err: bool = False) -> None:
     """Print a value as JSON on stdout, or on stderr where stdout has the data."""
-    click.echo(json.dumps(value, indent=2), err=err)
+    chunks = json.JSONEncoder(indent=2).iterencode(value)
+    while text := "".join(islice(chunks, 1 << 14)):  # the text may be many times as large as the value
+        click.echo(text, nl=False, err=err)
+    click.echo(err=err)
 
 
 @contextlib.contextmanager

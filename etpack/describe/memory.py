@@ -22,6 +22,8 @@ _STYLES = {
     "not loaded": "dim",
 }
 _MOST_GROUPS = 24
+# Groups that are told in full; those that follow get a line.
+_MOST_FOLDED_GROUPS = 200
 
 _NOUNS = {
     "program": ("flatbuffer", "flatbuffers"),
@@ -50,7 +52,7 @@ def print_memory(report: MemoryReport, console: Console, *, everything: bool) ->
     groups = sorted(report.groups, key=lambda group: -group.size)
     shown = groups if everything else groups[:_MOST_GROUPS]
     told: dict[Fate, str] = {}
-    for group in shown:
+    for group in shown[:_MOST_FOLDED_GROUPS]:
         verdict = group.fate.verdict.value
         title = _title(group)
         text = Text.assemble((title, "bold"), "\n")
@@ -61,6 +63,9 @@ def print_memory(report: MemoryReport, console: Console, *, everything: bool) ->
             text.append(f"The same as for {first}.")
         table.add_row(Text(verdict, _STYLES[verdict]), human(group.size), text)
     console.print(table)
+    if len(shown) > _MOST_FOLDED_GROUPS:
+        lines = map(_line, shown[_MOST_FOLDED_GROUPS:])
+        console.out("\n".join(lines), highlight=False)
     if len(shown) < len(groups):
         console.print(f"+ {plural(len(groups) - len(shown), 'smaller group')}; --all shows them", style="dim")
     totals = ", ".join(f"{total.verdict.value} {human(total.size)}" for total in report.totals)
@@ -71,6 +76,10 @@ def print_memory(report: MemoryReport, console: Console, *, everything: bool) ->
         "segment; a blob inline in the flatbuffer counts with the flatbuffer.",
         style="dim",
     )
+
+
+def _line(group: UseGroup) -> str:
+    return f"{group.fate.verdict.value:12}{human(group.size):>12}  {_title(group)}"
 
 
 def _title(group: UseGroup) -> str:

@@ -9,33 +9,63 @@ from etpack.describe.words import coding, human, listed, plural, ratio, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from etpack.pte import Tensor
     from etpack.report import BlockReport, ExtentReport, MethodReport, Report
 
 # Rows that a table shows unless all are asked for.
 MOST_ROWS = 20
+# Rows of a table that folds its cells to the width of the terminal.
+MOST_FOLDED_ROWS = 500
 # Below, columns are put together.
 WIDE = 100
 
 T = TypeVar("T")
 
 
-def make_table(console: Console, title: str, *columns: str) -> Table:
-    """Return a table under a heading. A column is right-aligned if it begins with ">", and folded if with "~"."""
-    from rich import box
-    from rich.table import Table
+class Rows:
+    """A table under a heading.
 
-    console.print(f"\n{title}", style="bold")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
-    for column in columns:
-        name = column.lstrip(">~")
-        if column[0] == "~":
-            table.add_column(name, overflow="fold", min_width=8)
-        else:
-            table.add_column(name, justify="right" if column[0] == ">" else "left", no_wrap=True)
-    return table
+    A column is right-aligned if its name begins with ">", and folded if with "~". A long table is printed in plain
+    lines: one that measures and folds every cell would take a hundred times as long.
+    """
+
+    def __init__(self, console: Console, title: str, *columns: str) -> None:
+        self._console = console
+        self._columns = columns
+        self._rows: list[tuple[Sequence[str], str | None]] = []
+        console.print(f"\n{title}", style="bold")
+
+    def add(self, *cells: str, style: str | None = None) -> None:
+        """Add a row."""
+        self._rows.append((cells, style))
+
+    def print(self) -> None:
+        """Print the rows."""
+        if len(self._rows) > MOST_FOLDED_ROWS:
+            self._print_plain()
+            return
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="dim")
+        for column in self._columns:
+            name = column.lstrip(">~")
+            if column[0] == "~":
+                table.add_column(name, overflow="fold", min_width=8)
+            else:
+                table.add_column(name, justify="right" if column[0] == ">" else "left", no_wrap=True)
+        for cells, style in self._rows:
+            table.add_row(*cells, style=style)
+        self._console.print(table)
+
+    def _print_plain(self) -> None:
+        names = [column.lstrip(">~") for column in self._columns]
+        lines = [names, *(cells for cells, _ in self._rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        signs = [">" if column[0] == ">" else "<" for column in self._columns]
+        form = "  ".join(f"{{:{sign}{width}}}" for sign, width in zip(signs, widths, strict=True))
+        self._console.out("\n".join(form.format(*cells) for cells in lines), highlight=False)
 
 
 def _largest(items: Sequence[T], sizes: Sequence[int], everything: bool) -> tuple[list[T], int, int]:
@@ -58,13 +88,13 @@ def print_extents(report: Report, console: Console, *, everything: bool) -> None
     columns += [">seg", "~what", "~methods"] if wide else ["~what"]
     if report.packing:
         columns += ["~coding", ">stored", ">ratio"]
-    table = make_table(console, f"Extents ({len(report.extents):,})", *columns)
+    table = Rows(console, f"Extents ({len(report.extents):,})", *columns)
     sizes = [extent.size for extent in report.extents]
     extents, count, size = _largest(report.extents, sizes, everything)
     rows = _ExtentRows(report, wide)
     for extent in extents:
-        table.add_row(*rows.row(extent))
-    console.print(table)
+        table.add(*rows.row(extent))
+    table.print()
     _print_rest(console, count, size)
     for note in rows.notes:
         console.print(note, style="dim")
@@ -159,7 +189,7 @@ def print_roles(report: Report, console: Console) -> None:
     wide = console.width >= WIDE
     sizes, stored = ([">size", ">"], [">stored", ">"]) if wide else ([">size"], [">stored"])
     columns = ["role", ">extents", *sizes, ">share", *([*stored, ">ratio"] if packing else [])]
-    table = make_table(console, "By role", *columns)
+    table = Rows(console, "By role", *columns)
 
     def cells(size: int) -> list[str]:
         return [f"{size:,}", human(size)] if wide else [human(size)]
@@ -169,22 +199,22 @@ def print_roles(report: Report, console: Console) -> None:
         row = [role.role.value, f"{role.count:,}", *cells(role.size), f"{role.size / whole:.1%}"]
         if role.stored_size is not None:
             row += [*cells(role.stored_size), ratio(role.ratio)]
-        table.add_row(*row)
+        table.add(*row)
     if report.gaps.count:
         label = "zeros between" if packing else "between"
         size = report.gaps.size
-        table.add_row(label, f"{report.gaps.count:,}", *cells(size), f"{size / whole:.1%}")
+        table.add(label, f"{report.gaps.count:,}", *cells(size), f"{size / whole:.1%}")
     row = ["all", "", *cells(report.content_size), "100.0%"]
     if packing:
-        table.add_row("index etc.", "", *[""] * len(sizes), "", *cells(packing.overhead + packing.padding_size))
+        table.add("index etc.", "", *[""] * len(sizes), "", *cells(packing.overhead + packing.padding_size))
         row += [*cells(packing.stored_size), ratio(packing.ratio)]
-    table.add_row(*row, style="bold")
-    console.print(table)
+    table.add(*row, style="bold")
+    table.print()
 
 
 def print_methods(methods: Sequence[MethodReport], console: Console, *, everything: bool) -> None:
     """Print the methods, and the buffers that each wants."""
-    table = make_table(
+    table = Rows(
         console, f"Methods ({len(methods):,})", "~method", ">in", ">out", ">operators", "~planned buffers", "~delegates"
     )
     shown, count, size = _largest(methods, [method.planned_size for method in methods], everything)
@@ -198,8 +228,8 @@ def print_methods(methods: Sequence[MethodReport], console: Console, *, everythi
             delegates.append(f"{len(method.delegates) - 4:,} more")
         counts = method.input_count, method.output_count, method.operator_count
         planned = _planned(method)
-        table.add_row(safe(method.name, 60), *(f"{n:,}" for n in counts), planned, ", ".join(delegates) or "none")
-    console.print(table)
+        table.add(safe(method.name, 60), *(f"{n:,}" for n in counts), planned, ", ".join(delegates) or "none")
+    table.print()
     _print_rest(console, count, size)
 
 
@@ -219,17 +249,18 @@ def print_tensors(report: Report, console: Console, *, everything: bool) -> None
     if not tensors:
         console.print("\nTensors (0)", style="bold")
         return
-    table = make_table(
+    table = Rows(
         console, f"Tensors ({len(tensors):,})", ">offset", ">size", "kind", "dtype", "~sizes", "~name", "~methods"
     )
     sizes = [tensor.data.size if tensor.data else 0 for tensor in tensors]
     shown, count, size = _largest(tensors, sizes, everything)
+    all_methods = _all_methods(report)
     for tensor in shown:
         offset, exact = (f"{tensor.data.offset:#x}", f"{tensor.data.size:,}") if tensor.data else ("in a .ptd", "")
         shape = "x".join(map(str, tensor.sizes[:8])) or "scalar"
-        methods = _users(tensor.methods, _all_methods(report))
-        table.add_row(offset, exact, tensor.kind, tensor.dtype, shape, safe(tensor.name or "", 64), methods)
-    console.print(table)
+        methods = _users(tensor.methods, all_methods)
+        table.add(offset, exact, tensor.kind, tensor.dtype, shape, safe(tensor.name or "", 64), methods)
+    table.print()
     _print_rest(console, count, size)
 
 

@@ -10,7 +10,7 @@ from etpack.pte.model import FileKind, ModelFile, NamedData, Range, Tensor
 from etpack.pte.program import name_segment
 from etpack.pte.rules import check_version, out_of_bounds, required
 from etpack.pte.segments import SegmentTable
-from etpack.pte.tensors import in_file_order, tensor_data
+from etpack.pte.tensors import TENSOR_STEPS, in_file_order, tensor_data
 from etpack.sources import Source
 
 
@@ -55,6 +55,7 @@ def _tensor(entry: Table, named: NamedData, segments: SegmentTable) -> Tensor | 
     layout = entry.table(slots.NamedData.TENSOR_LAYOUT)
     if layout is None:
         return None
+    layout.spend(TENSOR_STEPS)
     room = segments.ranges[named.segment]
     dtype = dtype_name(layout.i8(slots.TensorLayout.SCALAR_TYPE))
     sizes = layout.scalars(slots.TensorLayout.SIZES, "i")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from etpack._flatbuffers import program as slots
-from etpack.flatbuffer import Flatbuffer, Table
+from etpack.flatbuffer import Flatbuffer, Table, name_steps
 from etpack.pte.header import Header, check_identifier, read_head, read_pte_header
 from etpack.pte.model import Delegate, FileKind, Method, ModelFile, NamedData, Range, Role
 from etpack.pte.rules import broken, check_version, out_of_bounds, required, shown
 from etpack.pte.segments import SegmentTable, Subsegments, read_subsegments
 from etpack.pte.tensors import BufferTable, TensorCollector
 from etpack.sources import Source
+
+# What a method, a delegate and a key cost, beside reading them: uses, extents, lines of a report.
+_METHOD_STEPS = 60
+_DELEGATE_STEPS = 40
+_KEY_STEPS = 15
 
 
 def read_program(source: Source, nested: Range, kind: FileKind) -> ModelFile:
@@ -57,6 +62,7 @@ class _Walk:
     def method(self, plan: Table) -> Method:
         """Return one method, and note which segments and tensors it uses."""
         name = required(plan.string(slots.ExecutionPlan.NAME), "a method has no name", plan.offset)
+        plan.spend(_METHOD_STEPS + 2 * name_steps(name))
         delegates = plan.tables(slots.ExecutionPlan.DELEGATES)
         values = plan.tables(slots.ExecutionPlan.VALUES)
         for value in values:
@@ -100,6 +106,7 @@ class _Walk:
     def _delegate(self, number: int, entry: Table, method: str) -> Delegate:
         who = f"delegate {number} of {shown(method)}"
         name = required(entry.string(slots.BackendDelegate.ID), f"{who} has no id", entry.offset)
+        entry.spend(_DELEGATE_STEPS + name_steps(method, name))
         place = required(entry.table(slots.BackendDelegate.PROCESSED), f"{who} has no data", entry.offset)
         location = place.i8(slots.BackendDelegateDataReference.LOCATION)
         index = place.u32(slots.BackendDelegateDataReference.INDEX)
@@ -129,6 +136,7 @@ def name_segment(key: str, number: int, segments: SegmentTable, entry: Table) ->
     if number >= len(segments):
         message = f"named data {shown(key)} lies in segment {number} of {len(segments)}"
         raise broken("named-data-index", message, entry.offset)
+    entry.spend(_KEY_STEPS)
     users = segments.users(number)
     users.roles.add(Role.NAMED_DATA)
     users.keys.add(key)

@@ -20,7 +20,7 @@ RULES: dict[str, str] = {
     "segment-data-size": "A reader refuses a file in which the header declares more segment data than the file has.",
     "schema-version": "A reader refuses a file in which the schema version is newer than the one it knows (0).",
     "flatbuffer-bounds": "A reader refuses a file in which the flatbuffer points out of itself, has text that is not "
-    "UTF-8, or refers to the same data so often that reading it has no end.",
+    "UTF-8, or has so many parts, or refers to the same ones so often, that to read it would take too long.",
     "required-field": "A reader refuses a file in which the name of a method, the id or the data of a delegate, the "
     "key of named data, or the program of a .bpte is absent.",
     "segment-base": "A reader refuses a .pte in which a segment has bytes, but no header says where segments start.",

@@ -11,6 +11,11 @@ from etpack.pte.header import Header
 from etpack.pte.model import Range, Role, Segment
 from etpack.pte.rules import broken
 
+# What a segment costs: a range, an extent, a use, blocks.
+_SEGMENT_STEPS = 40
+
+_ROLES = tuple(Role)
+
 
 @dataclass
 class Users:
@@ -32,35 +37,39 @@ class SegmentTable:
             PteError: A segment has bytes but no base, or ends after `nested`.
         """
         self.ranges = [_segment_range(number, entry, header, nested) for number, entry in enumerate(entries)]
-        self._users = [Users() for _ in entries]
+        self._users: dict[int, Users] = {}
 
     def __len__(self) -> int:
         return len(self.ranges)
 
     def users(self, number: int) -> Users:
         """Return the gathered users of one segment, to be added to."""
-        return self._users[number]
+        return self._users.get(number) or self._users.setdefault(number, Users())
 
     def segments(self) -> tuple[Segment, ...]:
         """Return the segments with what was gathered so far."""
-        return tuple(
-            Segment(
-                number=number,
-                range=extent,
-                roles=tuple(role for role in Role if role in users.roles) or (Role.UNUSED,),
-                delegate_ids=tuple(sorted(users.delegate_ids)),
-                keys=tuple(sorted(users.keys)),
-                methods=tuple(sorted(users.methods)),
-            )
-            for number, (extent, users) in enumerate(zip(self.ranges, self._users, strict=True))
-        )
+        return tuple(_segment(number, extent, self._users.get(number)) for number, extent in enumerate(self.ranges))
 
     def end(self) -> int:
         """Return where the last segment ends, or 0 if there is none."""
         return max((extent.end for extent in self.ranges), default=0)
 
 
+def _segment(number: int, extent: Range, users: Users | None) -> Segment:
+    if users is None:
+        return Segment(number, extent, (Role.UNUSED,))
+    return Segment(
+        number=number,
+        range=extent,
+        roles=tuple(role for role in _ROLES if role in users.roles) or (Role.UNUSED,),
+        delegate_ids=tuple(sorted(users.delegate_ids)),
+        keys=tuple(sorted(users.keys)),
+        methods=tuple(sorted(users.methods)),
+    )
+
+
 def _segment_range(number: int, entry: Table, header: Header, nested: Range) -> Range:
+    entry.spend(_SEGMENT_STEPS)
     offset, size = entry.u64(slots.DataSegment.OFFSET), entry.u64(slots.DataSegment.SIZE)
     if size and not header.has_segments:
         raise broken("segment-base", f"segment {number} has {size:,} bytes, but there is no segment base", entry.offset)

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from etpack._flatbuffers import program as slots
-from etpack.flatbuffer import Table
+from etpack.flatbuffer import Table, name_steps
 from etpack.pte.dtypes import dtype_name, item_size
 from etpack.pte.model import Range, Role, Tensor
 from etpack.pte.rules import broken
 from etpack.pte.segments import SegmentTable, Subsegments
+
+# What a tensor costs, beside reading it: a lookup, a use, a line of a report.
+TENSOR_STEPS = 35
 
 # A runtime counts elements and bytes in 64 bits, signed.
 _MAX_BYTES = 2**63 - 1
@@ -68,6 +71,7 @@ class TensorCollector:
         Raises:
             PteError: Its buffer is not there or too small.
         """
+        value.spend(name_steps(method))
         extra = value.table(slots.Tensor.EXTRA_TENSOR_INFO)
         if extra is not None and extra.i8(slots.ExtraTensorInfo.LOCATION) == slots.TensorDataLocation.EXTERNAL:
             self._add_external(value, extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME), method)
@@ -75,6 +79,7 @@ class TensorCollector:
         index = value.u32(slots.Tensor.DATA_BUFFER_IDX)
         if index == 0:
             return
+        value.spend(TENSOR_STEPS)
         role = Role.MUTABLE if value.has(slots.Tensor.ALLOCATION_INFO) else Role.CONSTANT
         table = self._tables[role]
         dtype, sizes = _shape(value)
@@ -89,6 +94,7 @@ class TensorCollector:
         found.methods.add(method)
 
     def _add_external(self, value: Table, name: str | None, method: str) -> None:
+        value.spend(TENSOR_STEPS)
         key = ("external", name)
         if key not in self._found:
             dtype, sizes = _shape(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import Any, ClassVar
 
 from etpack.manifest import PackOptions
@@ -264,13 +265,18 @@ class Report:
         return value
 
 
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    """Return what of a dataclass goes into JSON: its fields, then its derived properties."""
+    return (*(field.name for field in fields(kind)), *getattr(kind, "_derived", ()))
+
+
 def _plain(value: Any) -> Any:
     """Return frozen values as JSON values: dataclasses by field, enums by value, derived properties included."""
     if isinstance(value, UseGroup):
         return _plain_group(value)
     if is_dataclass(value):
-        names = [field.name for field in fields(value)] + list(getattr(value, "_derived", ()))
-        return {name: _plain(getattr(value, name)) for name in names}
+        return {name: _plain(getattr(value, name)) for name in _names(value.__class__)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
