@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import etpack
 from etpack import kernels
@@ -13,6 +14,11 @@ from etpack import kernels
 # The one needs torch and executorch: `make test-export` runs it in an environment of its own. The other takes minutes:
 # `make sweep`.
 collect_ignore = ["export", "sweep"]
+
+# The same examples each time, so that a run says what the change did; --hypothesis-profile=search looks further.
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=150)
+settings.register_profile("search", deadline=None, max_examples=2000)
+settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE_MODELS = sorted((ROOT / "examples" / "models").glob("*.pte"))
