@@ -18,7 +18,8 @@ Fail = Callable[[str, int], Exception]
 
 # Steps that one file may cost; a file whose vectors all point at one huge vector would run for years. A step is about
 # a microsecond of a desktop processor, with all that is later made of what was read: a table or the element of a vector
-# takes one, and whoever makes more of them says so with `spend`. A program of 135 million parameters takes 25,000.
+# takes one, and whoever makes more of them says so with `spend`. The program of a model of 135 million parameters takes
+# a tenth of this.
 WORK_LIMIT = 400_000
 # More is allowed in files that take long to move anyway, up to a limit that is for all.
 _FILE_BYTES_PER_STEP = 1024

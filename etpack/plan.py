@@ -12,7 +12,7 @@ from etpack.pte import FileKind, ModelFile, Range, Role
 
 # An extent may lie in several segments, and a segment in several extents; a file of segments that all overlap would
 # name each in each. Counted are the segments of each extent, and the names that it shares with others.
-MAX_OVERLAPS = 1 << 17
+MAX_OVERLAPS = 1 << 18
 # A longer name counts as several.
 _NAME_SIZE = 64
 
