@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -42,9 +43,13 @@ class Tally:
 _TALLIES: list[Tally] = []
 
 
-def peak_memory() -> int:
-    """Return the most memory that this process has had, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+def peak_memory(usage: resource.struct_rusage) -> int:
+    """Return the most memory that a process has had, in MiB."""
+    return usage.ru_maxrss >> (20 if sys.platform == "darwin" else 10)
+
+
+def _own_peak() -> int:
+    return peak_memory(resource.getrusage(resource.RUSAGE_SELF))
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def tally(request: pytest.FixtureRequest) -> Iterator[Tally]:
     made.finish()
     _TALLIES.append(made)
     assert made.tried, "a sweep that tries nothing proves nothing"
-    assert peak_memory() < MOST_MEMORY
+    assert _own_peak() < MOST_MEMORY
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -67,4 +72,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"slowest {1000 * each.slowest:5.0f} ms: {each.name}"
         )
     total, seconds = sum(each.tried for each in _TALLIES), sum(each.seconds for each in _TALLIES)
-    terminalreporter.write_line(f"{total:9,} in all, {seconds:.1f} s, at most {peak_memory()} MiB")
+    terminalreporter.write_line(f"{total:9,} in all, {seconds:.1f} s, at most {_own_peak()} MiB")
