@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 from etpack.limits import Limits
 from etpack.reader import EtzFile, available_processors, check_jobs, is_etz
@@ -142,13 +143,14 @@ class DataLoader:
         """Yield the content of a range in order, in chunks of at most `chunk_size` bytes.
 
         A chunk of an `.etz` ends at the end of a block where it can, so that no block is decoded twice. Each chunk
-        is valid until the next one is asked for. Memory is `jobs` + 1 chunks whatever the size.
+        is valid until the next one is asked for. Memory is `jobs` chunks, or one more, whatever the size.
 
         Args:
             offset: Content offset in bytes of the first chunk.
             size: Bytes in all; up to the end of the content by default.
             chunk_size: Bytes, at least 1; by default 1 MiB, or a block if that is more.
-            jobs: Threads that read ahead; all processors by default.
+            jobs: Threads that work at it, the caller's included; all processors by default. With 1 nothing is read
+                ahead.
 
         Raises:
             ValueError: The range leaves the content, or `chunk_size` is not positive.
@@ -166,19 +168,26 @@ class DataLoader:
         return self._chunks(offset, offset + size, chunk_size, jobs or available_processors())
 
     def _chunks(self, offset: int, end: int, chunk_size: int, jobs: int) -> Iterator[memoryview]:
-        jobs = min(jobs, -(-(end - offset) // chunk_size) or 1, _MAX_JOBS)
-        free = [memoryview(bytearray(min(chunk_size, end - offset))) for _ in range(jobs + 1)]
+        # What the caller does with a chunk takes a thread too.
+        ahead = min(jobs - 1, (end - offset - 1) // chunk_size, _MAX_JOBS)
+        free = [memoryview(bytearray(min(chunk_size, end - offset))) for _ in range(max(1, ahead + 1))]
+        places = self._places(offset, end, chunk_size)
+        if ahead < 1:
+            for start, size in places:
+                chunk = free[0][:size]
+                self._content.read_into(start, chunk)
+                yield chunk.toreadonly()
+            return
         pending: deque[tuple[Future[None], memoryview, memoryview]] = deque()
-        with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-load") as pool:
+        with ThreadPoolExecutor(ahead, thread_name_prefix="etpack-load") as pool:
             try:
-                while pending or offset < end:
-                    while free and offset < end:
-                        limit = min(offset + chunk_size, end)
-                        stop = self._content.cut_before(offset, limit) if isinstance(self._content, EtzFile) else limit
+                while True:
+                    for start, size in islice(places, len(free)):
                         buffer = free.pop()
-                        chunk = buffer[: stop - offset]
-                        pending.append((pool.submit(self._content.read_into, offset, chunk), buffer, chunk))
-                        offset = stop
+                        chunk = buffer[:size]
+                        pending.append((pool.submit(self._content.read_into, start, chunk), buffer, chunk))
+                    if not pending:
+                        return
                     future, buffer, chunk = pending.popleft()
                     future.result()
                     yield chunk.toreadonly()
@@ -186,6 +195,15 @@ class DataLoader:
             finally:
                 for future, _, _ in pending:
                     future.cancel()
+
+    def _places(self, offset: int, end: int, chunk_size: int) -> Iterator[tuple[int, int]]:
+        """Yield content offset and size of each chunk."""
+        while offset < end:
+            stop = min(offset + chunk_size, end)
+            if isinstance(self._content, EtzFile):
+                stop = self._content.cut_before(offset, stop)
+            yield offset, stop - offset
+            offset = stop
 
     def close(self) -> None:
         """Close what was opened here; buffers that were loaded stay good."""
