@@ -5,8 +5,8 @@ Who imports whom is drawn, and held, in `tests/test_architecture.py`.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# True for a type checker. `typing` is not imported, since this is all that runs before signals are listened to.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -42,6 +42,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from etpack.check import verify_file
     from etpack.codecs import Effort
     from etpack.codecs import register as register_codec
@@ -93,5 +95,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'etpack' has no attribute {name!r}")
+    from importlib import import_module
+
     module = import_module(f"etpack.{_HOMES.get(name, 'errors')}")
     return getattr(module, {"open": "open_etz", "register_codec": "register"}.get(name, name))

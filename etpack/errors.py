@@ -9,13 +9,25 @@ from contextlib import contextmanager
 # What to do about an OSError, by its number.
 REMEDIES = {
     errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.ELOOP: "check the path: its links lead in a circle",
+    errno.ENAMETOOLONG: "choose a shorter name with -o",
     errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
     errno.EISDIR: "give a file, not a folder",
     errno.ENOSPC: "make room on the disk, or write elsewhere with -o",
     errno.EDQUOT: "make room in your quota, or write elsewhere with -o",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write to another file system with -o",
     errno.EROFS: "write elsewhere with -o",
+    errno.EIO: "the device or the network failed: look at the system's log, and try again with a copy elsewhere",
+    errno.ESTALE: "the file server lost the file: try again",
     errno.EBUSY: "wait for the other one to finish, or write elsewhere with -o",
+    errno.ENOLCK: "the file system has no locks: write elsewhere with -o",
+    errno.ENXIO: "start the reader first, or write to a file with -o",
+    errno.EBADF: "redirect it to a file or a pipe, or write to a file with -o",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "close other programs: the system has too many open files",
+    errno.ENOMEM: "use fewer threads (-j 1), or raise the limit on memory (ulimit -v)",
 }
 
 
@@ -46,6 +58,17 @@ def naming(path: str) -> Iterator[None]:
         yield
     except EtpackError as exc:
         exc.path = exc.path or path
+        raise
+
+
+@contextmanager
+def naming_file(path: str) -> Iterator[None]:
+    """Make an OSError from inside name `path`, not a temporary file or nothing."""
+    try:
+        yield
+    except OSError as exc:
+        exc.filename = path
+        exc.filename2 = None
         raise
 
 

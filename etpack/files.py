@@ -10,7 +10,7 @@ from etpack.limits import Limits
 from etpack.output import FileOutput, OutputError, Progress, refuse_input
 from etpack.pte import FileKind
 from etpack.reader import EtzFile
-from etpack.sources import SourceLike, open_source
+from etpack.sources import SourceLike, open_source, steady
 from etpack.sources.urls import as_path, local_path
 from etpack.unpack import unpack
 from etpack.writer import Options, PackResult, pack
@@ -105,6 +105,7 @@ def decompress(
         FormatError: The file is damaged.
         UnsupportedError: It needs a newer etpack, or a codec that is not installed.
         OutputError: The output is there and `overwrite` is False, or it is the source.
+        SourceError: The source changed meanwhile.
         OSError: Reading or writing failed.
     """
     with (
@@ -113,6 +114,6 @@ def decompress(
     ):
         target = unpacked_path(local_path(source), file.manifest.kind) if output is None else output
         refuse_input(target, as_path(source))
-        with FileOutput(target, overwrite=overwrite, size=file.size) as out:
+        with FileOutput(target, overwrite=overwrite, size=file.size) as out, steady(opened):
             unpack(file, out, jobs=jobs, progress=progress)
     return Path(target)

@@ -6,17 +6,24 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
-from etpack.errors import EtpackError
+from etpack.disk import free_space, write_all
+from etpack.errors import EtpackError, naming_file
+from etpack.interrupts import held_back
 from etpack.sources.urls import is_url, shown
 
 TEMPORARY_SUFFIX = ".etpack-tmp"
+_LONGEST_NAME = 255
+_CHUNK_SIZE = 1 << 20
+
+# What `os.link` says where a file system has no hard links, or does not want this one.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
 
 # Called with the bytes of content done and their total.
 Progress: TypeAlias = "Callable[[int, int], None]"
@@ -48,6 +55,42 @@ class Output(Protocol):
         """Return `size` bytes that were written at `offset`."""
 
 
+class SpooledOutput:
+    """An `Output` that can be read back in front of one that cannot: a temporary file without a name."""
+
+    def __init__(self) -> None:
+        with _naming_spool():
+            self._file = tempfile.TemporaryFile(prefix="etpack-", buffering=0)  # noqa: SIM115  (closed by `close`)
+
+    def write(self, data: bytes | memoryview) -> None:
+        with _naming_spool():
+            write_all(lambda view: os.write(self._file.fileno(), view), data)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        with _naming_spool():
+            return _read_all(self._file.fileno(), offset, size)
+
+    def copy_to(self, write: Callable[[bytes | memoryview], int]) -> None:
+        """Give everything to `write`; see `write_all`."""
+        self._file.seek(0)
+        while chunk := self._file.read(_CHUNK_SIZE):
+            write_all(write, chunk)
+
+    def close(self) -> None:
+        """Let go of the temporary file."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def _naming_spool() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        exc.filename = os.environ.get("TMPDIR") or "/tmp"
+        exc.strerror = f"{exc.strerror} (it is kept there until it is complete; TMPDIR names another folder)"
+        raise
+
+
 class FileOutput:
     """A temporary sibling of `path` that takes its name when the `with` block ends well, and goes if it does not.
 
@@ -66,6 +109,10 @@ class FileOutput:
         OSError: Something about the place is wrong, has no room, or another process writes the same file.
     """
 
+    # Set here, so that an object that was never made whole can be thrown away too.
+    _fd = -1
+    _spool: SpooledOutput | None = None
+
     def __init__(
         self, path: str | os.PathLike[str], *, overwrite: bool = False, readable: bool = False, size: int = 0
     ) -> None:
@@ -73,144 +120,242 @@ class FileOutput:
         self._size = size
         self._overwrite = overwrite
         self._readable = readable
-        self._target_fd = -1
+        # None for a device or a pipe.
         self._temporary: str | None = None
-        self._fd = -1
 
     def __enter__(self) -> FileOutput:
         if is_url(self.path):
             error = OutputError("a URL cannot be written to", hint="write to a file with -o, and upload that")
             error.path = shown(self.path)
             raise error
-        with _naming(self.path):
-            if os.path.exists(self.path) and not stat.S_ISREG(os.stat(self.path).st_mode):
-                self._open_special()
-                return self
-            self.path = os.path.realpath(self.path)
-            self._refuse_existing()
-            folder, name = os.path.split(self.path)
-            _check_room(folder, self._size)
-            self._temporary = os.path.join(folder, f".{name}{TEMPORARY_SUFFIX}")
-            self._fd = _open_locked(self._temporary, self.path)
+        try:
+            with naming_file(self.path):
+                special = _is_special(self.path)
+                if special:
+                    self._open_special()
+                else:
+                    self._open_sibling()
+            if special and self._readable:
+                self._spool = SpooledOutput()
+        except BaseException:
+            self._discard()
+            raise
         return self
 
     def _open_special(self) -> None:
-        """Open a device or a pipe, and a spool in front of it if what is written must be readable."""
-        self._target_fd = os.open(self.path, os.O_WRONLY)
-        if self._readable:
-            with tempfile.TemporaryFile(prefix="etpack-") as spool:
-                self._fd = os.dup(spool.fileno())
-        else:
-            self._fd = os.dup(self._target_fd)
-
-    def _close_special(self, complete: bool) -> None:
+        """Open a device or a pipe, without waiting for a reader."""
         try:
-            if complete and self._readable:
-                with (
-                    _naming(self.path),
-                    open(self._fd, "rb", closefd=False) as spool,
-                    open(self._target_fd, "wb", closefd=False) as target,
-                ):
-                    spool.seek(0)
-                    shutil.copyfileobj(spool, target, 1 << 20)
-        finally:
-            os.close(self._fd)
-            os.close(self._target_fd)
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as exc:
+            if exc.errno == errno.ENXIO:
+                exc.strerror = "nothing reads from this pipe or device"
+            raise
+        os.set_blocking(self._fd, True)
+
+    def _open_sibling(self) -> None:
+        self.path = os.path.realpath(self.path)
+        self._temporary = _temporary_path(self.path)
+        try:
+            self._refuse_existing()
+        except OutputError:
+            _remove_leftover(self._temporary)
+            raise
+        with held_back():
+            self._fd = _open_locked(self._temporary, self.path)
+        _check_room(os.path.dirname(self.path), self._size)  # now that what a killed process left takes none
 
     def _refuse_existing(self) -> None:
         if not self._overwrite and os.path.lexists(self.path):
-            error = OutputError("exists already", hint="choose another output with -o, or overwrite it with -f")
-            error.path = self.path
-            raise error
+            raise _exists(self.path)
 
     def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data).cast("B")
-        with _naming(self.path):
-            while view:
-                view = view[os.write(self._fd, view) :]
+        if self._spool:
+            self._spool.write(data)
+            return
+        with naming_file(self.path):
+            write_all(self._write, data)
+
+    def _write(self, data: bytes | memoryview) -> int:
+        return os.write(self._fd, data)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        if self._temporary is None and not self._readable:
+        if self._spool:
+            return self._spool.read_at(offset, size)
+        if self._temporary is None:
             raise OSError(errno.ESPIPE, "cannot be read back", self.path)
-        with _naming(self.path):
-            return os.pread(self._fd, size, offset)
+        with naming_file(self.path):
+            return _read_all(self._fd, offset, size)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._temporary is None:
-            self._close_special(complete=kind is None)
-            return
-        committed = False
         try:
             if kind is None:
-                self._commit(self._temporary)
-                committed = True
+                with naming_file(self.path):
+                    self._commit()
         finally:
-            # Before the lock goes with the descriptor: afterwards the name may be another process's.
-            if not committed:
-                with contextlib.suppress(OSError):
-                    if os.path.samestat(os.fstat(self._fd), os.lstat(self._temporary)):
-                        os.unlink(self._temporary)
-            os.close(self._fd)
+            self._discard()
 
-    def _commit(self, temporary: str) -> None:
-        with _naming(self.path):
-            _check_ours(self._fd, temporary)
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
-            os.fsync(self._fd)
-            self._refuse_existing()
-            os.replace(temporary, self.path)
+    def __del__(self) -> None:
+        if self._fd >= 0:  # a signal came before the first line of `__exit__`
+            self._discard()
+
+    def _commit(self) -> None:
+        if self._spool:
+            self._spool.copy_to(self._write)
+        if self._temporary is None:
+            return
+        _check_ours(self._fd, self._temporary)
+        with contextlib.suppress(FileNotFoundError):
+            os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
+        os.fsync(self._fd)
+        with held_back():
+            if self._overwrite:
+                os.replace(self._temporary, self.path)
+            else:
+                self._rename_if_free(self._temporary)
         _sync_folder(os.path.dirname(self.path))
 
+    def _rename_if_free(self, temporary: str) -> None:
+        """Give the file its name unless somebody else did; `_discard` takes the other one away.
 
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Make an OSError from inside name the output file, not the temporary one or nothing."""
+        Where a file system has no links, it is checked and renamed, with a moment in between.
+        """
+        try:
+            os.link(temporary, self.path)
+        except FileExistsError:
+            raise _exists(self.path) from None
+        except OSError as exc:
+            if exc.errno not in _NO_LINKS:
+                raise
+            self._refuse_existing()
+            os.replace(temporary, self.path)
+
+    def _discard(self) -> None:
+        """Close everything, and remove the temporary file if it is still there and ours."""
+        with held_back():
+            if self._spool:
+                self._spool.close()
+                self._spool = None
+            if self._fd < 0:
+                return
+            fd, self._fd = self._fd, -1
+            try:
+                # Before the lock goes with the descriptor: afterwards the name may be another process's.
+                with contextlib.suppress(OSError):
+                    if self._temporary and os.path.samestat(os.fstat(fd), os.lstat(self._temporary)):
+                        os.unlink(self._temporary)
+            finally:
+                os.close(fd)
+
+
+def _read_all(fd: int, offset: int, size: int) -> bytes:
+    data = os.pread(fd, size, offset)
+    while len(data) < size:
+        more = os.pread(fd, size - len(data), offset + len(data))
+        if not more:
+            raise OSError(errno.EIO, "ends before what was written to it; somebody else cut it")
+        data += more
+    return data
+
+
+def _is_special(path: str) -> bool:
+    """Whether there is a device or a pipe.
+
+    Raises:
+        OSError: It is a folder, or a place where nothing can be.
+    """
     try:
-        yield
-    except OSError as exc:
-        exc.filename = path
-        exc.filename2 = None
-        raise
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if path.endswith(os.sep):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path) from None
+        return False
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return not stat.S_ISREG(mode)
+
+
+def _temporary_path(path: str) -> str:
+    """Return the name of the sibling: `.NAME.etpack-tmp`, or a digest for a name that leaves no room for more."""
+    folder, name = os.path.split(path)
+    raw = os.fsencode(name)
+    if len(raw) + len(TEMPORARY_SUFFIX) + 1 > _LONGEST_NAME:
+        name = sha256(raw).hexdigest()
+    return os.path.join(folder, f".{name}{TEMPORARY_SUFFIX}")
+
+
+def _exists(path: str) -> OutputError:
+    error = OutputError("exists already", hint="choose another output with -o, or overwrite it with -f")
+    error.path = path
+    return error
 
 
 def _check_room(folder: str, size: int) -> None:
     """Raise OSError if `size` bytes have no room in the folder: better now than after minutes."""
-    usage = shutil.disk_usage(folder)
-    if usage.total and usage.free < size:  # not all file systems say how large they are
-        raise OSError(errno.ENOSPC, f"{size:,} bytes have no room, {usage.free:,} are free")
+    free = free_space(folder)
+    if free is not None and free < size:
+        raise OSError(errno.ENOSPC, f"{size:,} bytes have no room, {free:,} are free")
 
 
 def _open_locked(temporary: str, path: str) -> int:
     """Create the temporary file, or take over one whose writer is gone; return its descriptor."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
-        try:
-            fd = os.open(temporary, flags, 0o666)
-        except OSError as exc:
-            if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-                raise _in_the_way(temporary) from exc
-            raise
+        fd, created = _create_or_open(temporary)
         try:
             _lock(fd, path)
             # The former writer may have renamed or removed the file between our open and our lock.
-            if os.path.lexists(temporary) and os.path.samestat(os.fstat(fd), os.lstat(temporary)):
-                _check_ours(fd, temporary)
-                os.ftruncate(fd, 0)
-                return fd
-        except BaseException:
+            if _is_at(fd, temporary):
+                if not _is_at(fd, path):
+                    _check_ours(fd, temporary)
+                    os.ftruncate(fd, 0)
+                    return fd
+                os.unlink(temporary)  # complete: its writer was killed between the link and this
+        except BaseException as exc:
+            if created and not isinstance(exc, BlockingIOError):  # which says that somebody else took it over
+                os.unlink(temporary)
             os.close(fd)
             raise
         os.close(fd)
 
 
+def _create_or_open(temporary: str) -> tuple[int, bool]:
+    """Return a descriptor of the temporary file, and whether it was made here."""
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return os.open(temporary, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+        try:
+            return os.open(temporary, flags), False
+        except FileNotFoundError:
+            continue  # it went meanwhile
+        except OSError as exc:
+            if exc.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+                raise _in_the_way(temporary) from exc
+            raise
+
+
+def _remove_leftover(temporary: str) -> None:
+    """Remove what a killed process left; what is being written, and what is not ours, stays."""
+    with contextlib.suppress(OSError, OutputError):
+        fd = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _lock(fd, temporary)
+            if stat.S_ISREG(os.fstat(fd).st_mode) and _is_at(fd, temporary):
+                os.unlink(temporary)
+        finally:
+            os.close(fd)
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the open file has this name."""
+    return os.path.lexists(path) and os.path.samestat(os.fstat(fd), os.lstat(path))
+
+
 def _check_ours(fd: int, temporary: str) -> None:
-    """Raise OSError unless the temporary file is a plain file of ours, with no other name."""
+    """Raise OutputError unless the temporary file is a plain file of ours, with no other name."""
     status = os.fstat(fd)
-    good = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-    if not (good and os.path.lexists(temporary) and os.path.samestat(status, os.lstat(temporary))):
+    if not (stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and _is_at(fd, temporary)):
         raise _in_the_way(temporary)
 
 

@@ -24,7 +24,7 @@ from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
 from etpack.pte import FileKind, Range, read_model
 from etpack.reader import available_processors, check_jobs, is_etz
 from etpack.selfcheck import check_blocks
-from etpack.sources import FileSource, Source, SourceLike, open_source
+from etpack.sources import Source, SourceLike, open_source, steady
 
 _OPAQUE = "pack it with --opaque"
 
@@ -122,8 +122,9 @@ def _pack(
     if source.size > layout.U48_MAX:
         raise LimitError("a content is below 256 TiB")
     encoder = Encoder(options.codec, options.effort, options.filters, options.alignment)
-    kind, cut = _cut(source, options)
-    extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
+    with steady(source):
+        kind, cut = _cut(source, options)
+        extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
     manifest = _manifest(kind, options, extents)
     sha256 = hashlib.sha256()
 
@@ -133,14 +134,13 @@ def _pack(
     todo = spans(extents, source.size, options.block_size)
     done = 0
     with closing(Body(output, options.alignment)) as body:
-        for content, encoded in _in_order(encode, todo, jobs):
-            sha256.update(content)
-            body.append(encoded)
-            done += len(content)
-            if progress:
-                progress(done, source.size)
-        if isinstance(source, FileSource) and source.changed():
-            raise _changed()
+        with steady(source):
+            for content, encoded in _in_order(encode, todo, jobs):
+                sha256.update(content)
+                body.append(encoded)
+                done += len(content)
+                if progress:
+                    progress(done, source.size)
         entries = _extent_entries(extents, options.block_size)
         body.finish(entries, manifest, options.block_size, source.size, sha256.digest())
     return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 
 import etpack
 from etpack import kernels
+from tests.faults import Faults, faulty_place
 
 # The one needs torch and executorch: `make test-export` runs it in an environment of its own. The other takes minutes:
 # `make sweep`.
@@ -72,3 +74,17 @@ def both_kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         request.getfixturevalue("native_kernels")
     else:
         monkeypatch.setattr(kernels, "native", None)
+
+
+@pytest.fixture(scope="session")
+def fault_server(digits: Path, packed_digits: Path) -> Iterator[Faults]:
+    """Runs of etpack with faults in them."""
+    with faulty_place(digits, packed_digits) as faults:
+        yield faults
+
+
+@pytest.fixture
+def faults(fault_server: Faults) -> Faults:
+    """The same, in a fresh folder."""
+    fault_server.fresh()
+    return fault_server

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "etpack"
 
 # A module imports only from rows above its own, or from inside its own package.
 ROWS = (
-    {"errors", "__version__", "_kernels"},
+    {"errors", "interrupts", "disk", "__version__", "_kernels"},
     {"limits", "kernels"},
     {"sources"},
     {"filters", "layout", "output", "_flatbuffers"},

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from functools import partial
 from pathlib import Path
 
 import click
@@ -234,34 +231,6 @@ def test_a_damaged_file_gives_an_error_and_no_output(packed_digits: Path, tmp_pa
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     result = run("--debug", "compress", tmp_path / "absent.pte")
     assert "Traceback" in result.stderr
-
-
-def test_a_closed_pipe_is_no_traceback(model: Path) -> None:
-    run("compress", model)
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "wb") as closed:
-        command = [sys.executable, "-m", "etpack", "decompress", str(model.with_suffix(".etz")), "-o", "-"]
-        result = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60)
-    assert result.returncode == 4
-    assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
-    (tmp_path / "x.bin").write_bytes(os.urandom(1 << 20) * 60)
-    command = [sys.executable, "-m", "etpack", "compress", "x.bin", "--opaque", "--effort", "max", "--codec", "lz4"]
-    # A job in the background, as CI may be, has SIGINT ignored, and hands that down.
-    listen = partial(signal.signal, number, signal.SIG_DFL)
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
-        deadline = time.monotonic() + 30
-        while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "Traceback" not in stderr
-    assert os.listdir(tmp_path) == ["x.bin"]
 
 
 def test_startup_imports_no_heavy_library() -> None:

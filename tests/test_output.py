@@ -99,7 +99,7 @@ def test_short_writes_are_made_up_for(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "x").read_bytes() == b"0123456789"
 
 
-@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("call", ["write", "fsync", "link"])
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

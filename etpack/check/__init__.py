@@ -11,12 +11,12 @@ from etpack.check.content import Comparison, ContentPass, check_sha256
 from etpack.check.parts import Parts, parts_of_etz, parts_of_model
 from etpack.check.structure import check_entries, check_footer, check_sections, check_stored
 from etpack.check.verdict import MAX_FINDINGS, FileVerdict, Finding, Findings, Place, worst_exit_code
-from etpack.errors import EtpackError
+from etpack.errors import EtpackError, SourceError
 from etpack.limits import Limits
 from etpack.loader import DataLoader
 from etpack.pte import FileKind, read_model
 from etpack.reader import EtzFile, is_etz
-from etpack.sources import Source, SourceLike, open_source
+from etpack.sources import Source, SourceLike, open_source, steady
 from etpack.sources.urls import source_name
 
 __all__ = ["MAX_FINDINGS", "FileVerdict", "Finding", "Place", "verify_file", "worst_exit_code"]
@@ -52,7 +52,7 @@ def verify_file(
     try:
         opened = open_source(source, limits=limits, whole=True)
         try:
-            run.check(opened)
+            run.check_steady(opened)
         finally:
             if opened is not source:
                 opened.close()
@@ -91,6 +91,15 @@ class _Run:
     block_count: int = 0
     bytes_checked: int = 0
     sha256: str | None = None
+
+    def check_steady(self, source: Source) -> None:
+        """Check; of a file that changed meanwhile there is nothing else to say."""
+        try:
+            with steady(source):
+                self.check(source)
+        except SourceError:
+            self.findings, self.sha256 = Findings(), None
+            raise
 
     def check(self, source: Source) -> None:
         self.packed = _is_packed(source)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import mmap
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Callable
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, TextIO
 
 import click
 
-from etpack import __version__
+from etpack import __version__, interrupts
 from etpack.describe.words import safe
 from etpack.errors import REMEDIES, EtpackError
 
@@ -20,6 +24,11 @@ _COMMANDS = ("compress", "decompress", "extract", "inspect", "verify")
 INTERNAL_ERROR = 70
 
 _LONGEST_MESSAGE = 4000
+
+# Bytes of address space; more than numpy takes with one thread.
+_NUMPY_MEMORY = 96 << 20
+
+_PRINTING_FAILED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 class _Commands(click.Group):
@@ -31,18 +40,32 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
+        _check_memory()
         command: click.Command = getattr(import_module(f"etpack.cli.{cmd_name}"), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        # click would exit with 1 for the first, which says that a file is bad, and print an empty line for the second.
         try:
             return super().invoke(ctx)
         except BrokenPipeError as exc:
-            raise _ReaderGoneError from exc  # click would exit with 1, which says that a file is bad
+            raise _ReaderGoneError from exc
+        except KeyboardInterrupt as exc:
+            raise _InterruptedError from exc
+
+
+def _check_memory() -> None:
+    """Raise OSError if there is no address space for numpy, whose OpenBLAS would end the process itself."""
+    with mmap.mmap(-1, _NUMPY_MEMORY, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS):
+        pass
 
 
 class _ReaderGoneError(Exception):
     """Whoever read our output has had enough."""
+
+
+class _InterruptedError(Exception):
+    """A signal ends the run."""
 
 
 @click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,29 +79,45 @@ def cli(debug: bool) -> None:
     del debug
 
 
-def main() -> NoReturn:
-    """Run the command line and exit; errors become one line on stderr and the right exit code."""
+def run(args: list[str]) -> int:
+    """Run the command line and return its exit code; errors become one line on stderr."""
     _open_closed_streams()
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background has it ignored
-        signal.signal(signal.SIGINT, _interrupt)
+    debug = "--debug" in args
+    code = _attempt(lambda: cli.main(args, prog_name="etpack", standalone_mode=False), debug)
+    # Once an error was told, that what is left cannot be printed either is not worth another.
+    left = _attempt(sys.stdout.flush, debug, silent=code != 0)
+    if left:
+        _drop(sys.stdout)
     try:
-        code = cli.main(prog_name="etpack", standalone_mode=False)
-        sys.stdout.flush()
-    except (KeyboardInterrupt, click.Abort):
-        code = _fail("interrupted; an output that was not complete was removed", 130)
-    except click.ClickException as exc:
-        exc.show()
-        code = exc.exit_code
+        sys.stderr.flush()
+    except OSError:
+        _drop(sys.stderr)
+    return code or left
+
+
+def _attempt(call: Callable[[], int | None], debug: bool, *, silent: bool = False) -> int:
+    """Return what `call` does, or 0; if it fails, tell why unless `silent`, and return the exit code for that."""
+    try:
+        return call() or 0
     except (_ReaderGoneError, BrokenPipeError):
-        # What is left in the buffer goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 4
-    except Exception as exc:
-        if "--debug" in sys.argv:
-            raise
-        code = report_error(exc)
-    sys.exit(code)
+        return 128 + signal.SIGPIPE  # as if it had ended us, as it does most programs
+    except click.ClickException as exc:
+        with contextlib.suppress(OSError):
+            exc.show()
+        return exc.exit_code
+    except (Exception, KeyboardInterrupt) as exc:
+        if debug:
+            traceback.print_exc()
+        if interrupts.received() or isinstance(exc, (KeyboardInterrupt, click.Abort, _InterruptedError)):
+            number = signal.Signals(interrupts.received() or signal.SIGINT)
+            by = "" if number == signal.SIGINT else f" by {number.name}"
+            return _fail(f"interrupted{by}; an output that was not complete was removed", 128 + number)
+        return 4 if silent else report_error(exc)
+
+
+def _drop(stream: TextIO) -> None:
+    """Let what a stream still holds go nowhere, so that the interpreter does not stumble over it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _open_closed_streams() -> None:
@@ -92,39 +131,26 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def report_error(exc: Exception) -> int:
+def report_error(exc: BaseException) -> int:
     """Print the one-line message for an error on stderr and return its exit code."""
     if isinstance(exc, EtpackError):
         where = f"{exc.path}: " if exc.path else ""
         return _fail(f"{where}{exc}" + (f"; {exc.hint}" if exc.hint else ""), exc.exit_code)
     if isinstance(exc, OSError):
-        where = f"{exc.filename}: " if exc.filename else "stdout: " if exc.errno == errno.ENOSPC else ""
+        # Whoever opens a file names it; what has no name is what is printed to.
+        where = f"{exc.filename}: " if exc.filename else "stdout: " if exc.errno in _PRINTING_FAILED else ""
         remedy = REMEDIES.get(exc.errno or 0)
         return _fail(f"{where}{exc.strerror or exc}" + (f"; {remedy}" if remedy else ""), 4)
     if isinstance(exc, ImportError):
-        return _fail(f"a library does not load: {exc}; install etpack again, or give it more memory", 4)
+        return _fail(f"a library does not load: {exc}; install etpack again, or raise ulimit -n and -v", 4)
     if isinstance(exc, MemoryError):
-        return _fail("out of memory; use fewer threads (-j 1) or a smaller --block-size", 3)
+        return _fail("out of memory; use fewer threads (-j 1), a smaller --block-size, or raise ulimit -v", 4)
+    if isinstance(exc, RuntimeError) and "start new thread" in str(exc):
+        return _fail("the system gives no more threads; use fewer (-j 1), or raise ulimit -u and -v", 4)
     return _fail(f"internal error: {type(exc).__name__}: {exc}; please report it, with --debug", INTERNAL_ERROR)
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo(f"etpack: error: {safe(message, _LONGEST_MESSAGE)}", err=True)
+    with contextlib.suppress(OSError):
+        click.echo(f"etpack: error: {safe(message, _LONGEST_MESSAGE)}", err=True)
     return code
-
-
-def _terminate(_number: int, _frame: object) -> NoReturn:
-    _end_requests()
-    sys.exit(143)
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    _end_requests()
-    raise KeyboardInterrupt
-
-
-def _end_requests() -> None:
-    """Let no thread wait for a server any more; it would keep the process from ending."""
-    web = sys.modules.get("etpack.sources.web")
-    if web is not None:
-        web.interrupt()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-import os
 import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from etpack.describe.words import plural, safe
+from etpack.disk import write_all
+from etpack.errors import naming_file
 from etpack.limits import Limits, option_name, written
-from etpack.output import FileOutput, Output, Progress
+from etpack.output import FileOutput, Output, Progress, SpooledOutput
 from etpack.sources.urls import as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,10 +35,24 @@ class _Input(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == STDOUT:
             self.fail("stdin cannot be read at random; give a file", param, ctx)
-        return super().convert(as_path(value), param, ctx)
+        return _not_empty(self, super().convert(as_path(value), param, ctx), param, ctx)
+
+
+class _Output(click.Path):
+    """A file to write, completed by the shell."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return _not_empty(self, super().convert(value, param, ctx), param, ctx)
+
+
+def _not_empty(kind: click.Path, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    if not value:
+        kind.fail("an empty name; name a file", param, ctx)
+    return value
 
 
 INPUT = _Input(readable=False)
+OUTPUT = _Output(readable=False)
 
 
 def parse_size(text: str) -> int:
@@ -58,8 +72,7 @@ SIZE: dict[str, Any] = {"type": parse_size, "metavar": "SIZE", "show_default": T
 def output_options(command: F) -> F:
     """Add -o and -f."""
     command = click.option("-f", "--force", is_flag=True, help="Overwrite an output that is there.")(command)
-    kind = click.Path(readable=False)
-    return click.option("-o", "--output", type=kind, metavar="PATH", help="Where the result goes; - for stdout.")(
+    return click.option("-o", "--output", type=OUTPUT, metavar="PATH", help="Where the result goes; - for stdout.")(
         command
     )
 
@@ -152,6 +165,7 @@ def open_output(path: str, *, force: bool, readable: bool = False, size: int = 0
 
     Raises:
         click.UsageError: stdout is a terminal.
+        OSError: stdout is closed.
     """
     if path != STDOUT:
         with FileOutput(path, overwrite=force, readable=readable, size=size) as file:
@@ -161,38 +175,32 @@ def open_output(path: str, *, force: bool, readable: bool = False, size: int = 0
     if not readable:
         yield _Stdout()
         return
-    with tempfile.TemporaryFile(prefix="etpack-") as spool:
-        yield _Spool(spool)
-        spool.seek(0)
-        shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
+    with contextlib.closing(SpooledOutput()) as spool:
+        yield spool
+        with naming_file("stdout"):
+            spool.copy_to(_write_stdout)
+            sys.stdout.buffer.flush()
 
 
 def _refuse_terminal() -> None:
-    """Raise click.UsageError if binary data would go to a terminal."""
+    """Raise click.UsageError if binary data would go to a terminal, OSError if it would go nowhere."""
+    if sys.__stdout__ is None:
+        raise OSError(errno.EBADF, "is closed", "stdout")
     if sys.stdout.isatty():
         raise click.UsageError("binary data does not go to a terminal; redirect stdout or name a file with -o")
 
 
-class _Spool:
-    """A temporary file as an `Output`."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, data: bytes | memoryview) -> None:
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        self._file.seek(offset)
-        return self._file.read(size)
+def _write_stdout(data: bytes | memoryview) -> int:
+    """Write what fits: with PYTHONUNBUFFERED that may be less than all."""
+    return sys.stdout.buffer.write(data)
 
 
 class _Stdout:
     """stdout as an `Output` that is written as it goes; nothing written can be read again."""
 
     def write(self, data: bytes | memoryview) -> None:
-        sys.stdout.buffer.write(data)
+        with naming_file("stdout"):
+            write_all(_write_stdout, data)
 
     def read_at(self, offset: int, size: int) -> bytes:
         raise OSError("stdout cannot be read back")

@@ -75,7 +75,7 @@ def compress(
     A MODEL may be a URL; MODEL.etz then goes into the current folder.
     """
     if output and len(files) > 1:
-        raise click.UsageError("-o takes one MODEL")
+        raise click.UsageError("-o takes one MODEL; give one, or leave -o out")
     try:
         options = Options(block_size, codec, Effort(effort), not no_filter, align, opaque)
     except ValueError as exc:

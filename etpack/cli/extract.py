@@ -21,7 +21,7 @@ from etpack.loader import DataLoader
 from etpack.output import Output, refuse_input
 from etpack.pte import Range, read_model
 from etpack.reader import EtzFile, is_etz
-from etpack.sources import Source, open_source
+from etpack.sources import Source, open_source, steady
 from etpack.sources.urls import local_path
 from etpack.unpack import copy_range
 
@@ -81,8 +81,9 @@ def extract(
         closing(_content(source, limits, jobs)) as content,
         DataLoader(content) as loader,
     ):
-        found = _find(content, choice)
-        sha256 = _write(loader, found, target, force, jobs)
+        with steady(source):
+            found = _find(content, choice)
+        sha256 = _write(source, loader, found, target, force, jobs)
         file = source.name
     result = {
         "file": file,
@@ -135,7 +136,8 @@ def _default_path(file: Path, choice: _Choice) -> Path:
 
 def _content(source: Source, limits: Limits, jobs: int | None) -> Source:
     """Return the content of a file: of the `.etz` if it is one, else the file itself."""
-    return EtzFile(source, limits=limits, jobs=jobs) if is_etz(source) else source
+    with steady(source):
+        return EtzFile(source, limits=limits, jobs=jobs) if is_etz(source) else source
 
 
 def _find(content: Source, choice: _Choice) -> Range:
@@ -143,9 +145,9 @@ def _find(content: Source, choice: _Choice) -> Range:
         return choice.find(content)
 
 
-def _write(loader: DataLoader, place: Range, target: str, force: bool, jobs: int | None) -> str:
+def _write(source: Source, loader: DataLoader, place: Range, target: str, force: bool, jobs: int | None) -> str:
     """Write the range and return its SHA-256 in hexadecimal."""
-    with common.open_output(target, force=force, size=place.size) as output:
+    with common.open_output(target, force=force, size=place.size) as output, steady(source):
         out = _Hashing(output)
         copy_range(loader, place.offset, place.size, out, jobs=jobs)
     return out.sha256.hexdigest()

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import click
 
 from etpack.cli import common
 from etpack.limits import Limits
-from etpack.report import inspect_file
+from etpack.report import Report, inspect_file
+from etpack.sources import open_source, steady
 
 
 @click.command()
@@ -26,7 +29,7 @@ def inspect(
     Of an .etz, its index, the blocks of its program, and the directory of a block of each extent are read. A FILE may
     be a URL; no more of it is fetched than that.
     """
-    reports = (inspect_file(file, blocks=blocks, tensors=tensors, limits=limits) for file in files)
+    reports = (_inspect(file, blocks, tensors, limits) for file in files)
     if as_json:
         common.echo_json({"results": [report.to_json() for report in reports]})
         return
@@ -37,3 +40,8 @@ def inspect(
         if number:
             console.print()
         print_report(report, console, everything=everything)
+
+
+def _inspect(file: str, blocks: bool, tensors: bool, limits: Limits) -> Report:
+    with closing(open_source(file, limits=limits)) as source, steady(source):
+        return inspect_file(source, blocks=blocks, tensors=tensors, limits=limits)

@@ -16,7 +16,7 @@ from etpack.output import FileOutput, refuse_input
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=common.INPUT)
 @click.option("--fast", is_flag=True, help="Check structure and stored checksums; decode nothing.")
 @click.option("--against", type=common.INPUT, metavar="MODEL", help="A file that the content must be equal to.")
-@click.option("--junit", type=click.Path(readable=False), metavar="PATH", help="Write a JUnit report; - for stdout.")
+@click.option("--junit", type=common.OUTPUT, metavar="PATH", help="Write a JUnit report; - for stdout.")
 @common.limit_option
 @common.jobs_option
 @common.quiet_option

@@ -8,9 +8,11 @@ import mmap
 import os
 import stat
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
-from etpack.errors import SourceError
+from etpack.errors import EtpackError, SourceError
 from etpack.limits import Limits
 from etpack.sources.urls import as_path, is_url
 
@@ -88,10 +90,13 @@ class FileSource:
             raise ValueError(f"{self.name} was closed")
         check_range(self, offset, size)
 
-    def fingerprint(self) -> tuple[int, int]:
-        """Size in bytes and modification time in ns, read anew; they differ when the file was written to."""
+    def fingerprint(self) -> tuple[int, int, int]:
+        """Size in bytes, and times of modification and change in ns, read anew; they differ when it was written to.
+
+        Only the last one cannot be set back; it also differs when the file was renamed, linked or replaced.
+        """
         status = os.fstat(self._fd)
-        return status.st_size, status.st_mtime_ns
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def changed(self) -> bool:
         """Whether the file was written to since it was opened."""
@@ -99,7 +104,11 @@ class FileSource:
 
     def read_at(self, offset: int, size: int) -> bytes:
         self._check(offset, size)
-        data = os.pread(self._fd, size, offset)
+        try:
+            data = os.pread(self._fd, size, offset)
+        except OSError as exc:
+            exc.filename = self.name
+            raise
         if len(data) == size:
             return data
         buffer = bytearray(size)
@@ -110,7 +119,11 @@ class FileSource:
         self._check(offset, len(buffer))
         done = 0
         while done < len(buffer):
-            count = os.preadv(self._fd, [buffer[done:]], offset + done)
+            try:
+                count = os.preadv(self._fd, [buffer[done:]], offset + done)
+            except OSError as exc:
+                exc.filename = self.name
+                raise
             if count == 0:
                 raise _ended_early(self.name, offset + done)
             done += count
@@ -217,3 +230,29 @@ def _open_url(url: str, limits: Limits, whole: bool) -> Source:
     from etpack.sources.remote import open_remote  # needs libraries that take long to load
 
     return open_remote(url, limits, whole=whole)
+
+
+@contextmanager
+def steady(source: Source) -> Iterator[None]:
+    """Raise SourceError if the file changed meanwhile, whatever else that led to.
+
+    Only a `FileSource` is asked: what is behind a URL looks after itself, and nothing else can tell.
+    """
+    try:
+        yield
+    except (EtpackError, OSError) as exc:
+        if _has_changed(source) and not isinstance(exc, SourceError):
+            raise _changed(source.name) from exc
+        raise
+    if _has_changed(source):
+        raise _changed(source.name)
+
+
+def _has_changed(source: Source) -> bool:
+    return isinstance(source, FileSource) and source.changed()
+
+
+def _changed(name: str) -> SourceError:
+    error = SourceError("changed while it was read", hint="try again when nothing writes to it")
+    error.path = name
+    return error

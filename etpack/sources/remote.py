@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from etpack.errors import SourceError, UnsupportedError, naming
 from etpack.limits import Limits
 from etpack.sources import Source, check_range
-from etpack.sources.spool import Spool, make_spool, write_all
+from etpack.sources.spool import SpooledSource, make_spool, write_at
 from etpack.sources.urls import protocol, shown
 from etpack.sources.web import INSTALL, Http
 
@@ -62,11 +62,11 @@ class RemoteSource:
         limits.check("download_size", self._size)
         file = make_spool(self._size)
         try:
-            write_all(file.fileno(), 0, self._head)
+            write_at(file, 0, self._head)
         except BaseException:
             file.close()
             raise
-        return Spool(self.name, self._size, file, len(self._head), self._transport.fetch, self.close)
+        return SpooledSource(self.name, self._size, file, len(self._head), self._transport.fetch, self.close)
 
 
 def open_remote(url: str, limits: Limits, *, whole: bool) -> Source:
@@ -87,7 +87,7 @@ def _open_http(url: str, name: str, limits: Limits, whole: bool) -> Source:
     transport = Http(url, name)
     try:
         found = transport.open(limits, whole)
-        if isinstance(found, Spool):
+        if isinstance(found, SpooledSource):
             return found
         return RemoteSource(name, transport.size, found, transport)
     except BaseException:

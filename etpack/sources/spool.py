@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 from collections.abc import Callable
 from typing import BinaryIO
 
+from etpack.disk import free_space, write_all
 from etpack.errors import SourceError
 from etpack.sources import check_range
 
@@ -19,9 +19,9 @@ PIECE_SIZE = 4 << 20
 def make_spool(size: int) -> BinaryIO:
     """Return a temporary file without a name; raise SourceError if its folder has no room for `size` bytes."""
     folder = tempfile.gettempdir()
-    usage = shutil.disk_usage(folder)
-    if usage.total and usage.free < size:  # not all file systems say how large they are
-        raise no_room(f"{size:,} bytes; {usage.free:,} are free")
+    free = free_space(folder)
+    if free is not None and free < size:
+        raise no_room(f"{size:,} bytes; {free:,} are free")
     file: BinaryIO = tempfile.TemporaryFile(prefix="etpack-", buffering=0)  # noqa: SIM115
     return file
 
@@ -32,18 +32,16 @@ def no_room(what: str) -> SourceError:
     return SourceError(f"{folder} has no room for {what}", hint="set TMPDIR to a folder that has")
 
 
-def write_all(fd: int, offset: int, data: bytes) -> None:
-    """Write `data` at `offset`; raise SourceError if that fails."""
-    view = memoryview(data)
+def write_at(file: BinaryIO, offset: int, data: bytes) -> None:
+    """Write `data` at `offset`; raise SourceError if that fails. For one thread at a time."""
     try:
-        while view:
-            count = os.pwrite(fd, view, offset)
-            view, offset = view[count:], offset + count
+        file.seek(offset)
+        write_all(file.write, data)
     except OSError as exc:
         raise no_room(f"what is fetched: {exc.strerror}") from exc
 
 
-class Spool:
+class SpooledSource:
     """A source over a temporary file that is filled as it is read, in pieces of 4 MiB; safe to use from many threads.
 
     Args:
@@ -105,7 +103,7 @@ class Spool:
             start = max(piece * PIECE_SIZE, self._known if piece == 0 else 0)
             end = min((piece + 1) * PIECE_SIZE, self._size)
             if end > start:
-                write_all(self._file.fileno(), start, self._fetch(start, end - start))
+                write_at(self._file, start, self._fetch(start, end - start))
             self._missing.remove(piece)
 
     def close(self) -> None:

@@ -15,9 +15,10 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from etpack import interrupts
 from etpack.errors import EtpackError, SourceError, UnsupportedError, naming
 from etpack.limits import Limits
-from etpack.sources.spool import Spool, make_spool, write_all
+from etpack.sources.spool import SpooledSource, make_spool, write_at
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -49,6 +50,10 @@ def interrupt() -> None:
         future.cancel()
 
 
+# A thread that waits for a server would keep the process from ending.
+interrupts.also_call(interrupt)
+
+
 class Http:
     """An http or https URL, through the session of fsspec's file system, which knows the user's settings."""
 
@@ -72,7 +77,7 @@ class Http:
             self._url = self._fs.encode_url(url)
             self._session = self._run(self._fs.set_session())
 
-    def open(self, limits: Limits, whole: bool) -> bytes | Spool:
+    def open(self, limits: Limits, whole: bool) -> bytes | SpooledSource:
         """Learn the size, and return the head of the file, or all of it if the server does no ranges.
 
         That is said aloud unless the caller wants the `whole` file anyway.
@@ -105,7 +110,7 @@ class Http:
         headers = {**self._headers, "Range": f"bytes={offset}-{offset + size - 1}"}
         return self._session.get(self._url, **self._options, headers=headers)
 
-    async def _open(self, limits: Limits, whole: bool) -> bytes | Spool:
+    async def _open(self, limits: Limits, whole: bool) -> bytes | SpooledSource:
         async with self._get(0, HEAD_SIZE) as response:
             self._tags = _tags(response)
             if response.status == 416 and self._total(response) == 0:
@@ -163,7 +168,7 @@ class Http:
         data: bytes = await response.content.readexactly(size)
         return data
 
-    async def _download(self, response: ClientResponse, limits: Limits, whole: bool) -> Spool:
+    async def _download(self, response: ClientResponse, limits: Limits, whole: bool) -> SpooledSource:
         """Put the whole file into a temporary one: the server sends it whether we want it or not."""
         declared = response.content_length
         limits.check("download_size", declared or 0)
@@ -174,13 +179,13 @@ class Http:
         file = make_spool(declared or 0)
         try:
             async for chunk in response.content.iter_chunked(_CHUNK_SIZE):
-                write_all(file.fileno(), self.size, chunk)
+                write_at(file, self.size, chunk)
                 self.size += len(chunk)
                 limits.check("download_size", self.size)
         except BaseException:
             file.close()
             raise
-        return Spool(self.name, self.size, file, self.size, None, self.close)
+        return SpooledSource(self.name, self.size, file, self.size, None, self.close)
 
 
 _STATUS_HINTS = {
