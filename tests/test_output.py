@@ -132,6 +132,21 @@ def test_a_foreign_file_in_the_temporary_files_place_is_not_removed(tmp_path: Pa
     assert not (tmp_path / "x").exists()
 
 
+def test_what_a_killed_process_left_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / f".x{TEMPORARY_SUFFIX}"
+    left.write_bytes(bytes(1000))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda folder: SimpleNamespace(total=1 << 40, free=1000 - left.stat().st_size)
+    )
+    with pytest.raises(OSError, match="no room"), FileOutput(tmp_path / "x", size=1001):
+        pass
+    assert os.listdir(tmp_path) == []
+    left.write_bytes(bytes(1000))
+    with FileOutput(tmp_path / "x", size=1000) as out:
+        out.write(bytes(1000))
+    assert os.listdir(tmp_path) == ["x"]
+
+
 def test_a_disk_without_room_is_refused_early(
     packed_digits: Path, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,8 @@ class Http:
             raise concurrent.futures.CancelledError
         future = asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
         _waiting.add(future)
+        if _interrupted:  # between the question above and here
+            future.cancel()
         try:
             return future.result()
         finally:
