@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +14,11 @@ from google_crc32c import value as crc32c
 
 from etpack import layout
 from etpack.encode import EncodedBlock
+from etpack.filters import Bytes
 from etpack.layout import ENTRIES_PER_PAGE, ENTRY_SIZE, ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.output import Output
+from etpack.plan import Row
+from etpack.sources import Source
 
 # As many distinct blocks are remembered, the first of a file, for later ones to share: about 30 MB.
 _MAX_REMEMBERED = 1 << 18
@@ -29,15 +34,16 @@ def _new_index() -> IO[bytes]:
 
 @dataclass
 class Body:
-    """What has been written to `output`; streams start at multiples of `alignment`."""
+    """What has been written to `output`; streams start at multiples of `alignment`, content is that of `source`."""
 
     output: Output
     alignment: int
+    source: Source
     position: int = 0
     shared_count: int = 0
     block_count: int = 0
     _index: IO[bytes] = field(default_factory=_new_index)
-    # Stored offset of each distinct stored block, by checksum, size, filter and codec in one number.
+    # Stored and content offset of each distinct stored block, by checksum, size, filter and codec, each in one number.
     _seen: dict[int, int] = field(default_factory=dict)
     _codecs: set[int] = field(default_factory=set)
     _max_stored: int = 0
@@ -50,39 +56,40 @@ class Body:
         self.output.write(data)
         self.position += len(data)
 
-    def append(self, encoded: Sequence[EncodedBlock]) -> None:
-        """Store blocks and their index entries; a block that was stored before is only pointed at."""
+    def append(self, row: Row, contents: Bytes, encoded: Sequence[EncodedBlock]) -> None:
+        """Store blocks and their index entries; a block that was stored before is only pointed at.
+
+        Args:
+            row: Where the blocks lie in the content.
+            contents: Their content, uint8 of shape (blocks, n).
+            encoded: How each is stored.
+        """
         parts: list[bytes] = []
         rows: list[bytes] = []
-        position = self.position
-        for entry, stored, scratch, codecs in encoded:
-            offset = self._find(entry, stored, parts) if stored else entry.stored_offset
+        for number, (entry, stored, scratch, codecs) in enumerate(encoded):
+            offset = self._find(entry, contents[number]) if stored else entry.stored_offset
             if offset is None:
-                offset = layout.align_up(position, self.alignment)
-                parts += [bytes(offset - position), stored]
-                position = offset + len(stored)
+                offset = layout.align_up(self.position, self.alignment)
+                parts += [bytes(offset - self.position), stored]
+                self.position = offset + len(stored)
                 if len(self._seen) < _MAX_REMEMBERED:
-                    self._seen.setdefault(_key(entry), offset)
+                    self._seen.setdefault(_key(entry), offset | row.offset + number * row.block_size << 48)
             rows.append(IndexEntry(offset, entry.stored_size, entry.crc, entry.filter, entry.codec).to_bytes())
             self._codecs |= codecs
             self._max_stored = max(self._max_stored, len(stored))
             self._max_scratch = max(self._max_scratch, scratch)
-        self._write(b"".join(parts))
-        self._index.write(b"".join(rows))
+        self.output.write(b"".join(parts))
+        with _naming_temporary():
+            self._index.write(b"".join(rows))
         self.block_count += len(rows)
 
-    def _find(self, entry: IndexEntry, stored: bytes, unwritten: list[bytes]) -> int | None:
-        """Return where equal bytes are stored, having compared them, or None."""
-        offset = self._seen.get(_key(entry))
-        if offset is None:
-            return None
-        if offset >= self.position:
-            self._write(b"".join(unwritten))
-            unwritten.clear()
-        if self.output.read_at(offset, len(stored)) != stored:
+    def _find(self, entry: IndexEntry, content: Bytes) -> int | None:
+        """Return where a block of the same content is stored, having compared them, or None."""
+        places = self._seen.get(_key(entry))
+        if places is None or self.source.read_at(places >> 48, len(content)) != content.tobytes():
             return None
         self.shared_count += 1
-        return offset
+        return places & layout.U48_MAX
 
     def finish(
         self, extents: Iterable[ExtentEntry], manifest: bytes, block_size: int, content_size: int, sha256: bytes
@@ -115,11 +122,16 @@ class Body:
         self._write(table + footer.to_bytes())
 
     def _index_pages(self) -> Iterator[bytes]:
-        self._index.seek(0)
         page = 0
-        while rows := self._index.read(_ROWS_AT_ONCE):
+        with _naming_temporary():
+            self._index.seek(0)
+        while rows := self._read_rows():
             yield layout.to_pages(rows, SectionType.INDEX, page)
             page += _ROWS_AT_ONCE // (ENTRIES_PER_PAGE * ENTRY_SIZE)
+
+    def _read_rows(self) -> bytes:
+        with _naming_temporary():
+            return self._index.read(_ROWS_AT_ONCE)
 
     def close(self) -> None:
         """Let go of the temporary file, if there is one."""
@@ -128,3 +140,13 @@ class Body:
 
 def _key(entry: IndexEntry) -> int:
     return entry.crc | entry.stored_size << 32 | entry.filter << 64 | entry.codec << 72
+
+
+@contextlib.contextmanager
+def _naming_temporary() -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        exc.filename = os.environ.get("TMPDIR") or "/tmp"
+        exc.strerror = f"{exc.strerror} (a large index is kept there until it is written; TMPDIR names another folder)"
+        raise

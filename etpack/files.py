@@ -77,7 +77,7 @@ def compress(
     with closing(open_source(source, limits=limits, whole=True)) as opened:
         target = packed_path(local_path(source)) if output is None else output
         refuse_input(target, as_path(source))
-        with FileOutput(target, overwrite=overwrite, readable=True) as out:
+        with FileOutput(target, overwrite=overwrite) as out:
             return pack(opened, out, options, jobs=jobs, check=check, progress=progress)
 
 

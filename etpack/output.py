@@ -7,20 +7,20 @@ import errno
 import fcntl
 import os
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
-from etpack.disk import free_space, write_all
+from etpack.disk import free_space, start_write_back, write_all
 from etpack.errors import EtpackError, naming_file
 from etpack.interrupts import held_back
 from etpack.sources.urls import is_url, shown
 
 TEMPORARY_SUFFIX = ".etpack-tmp"
 _LONGEST_NAME = 255
-_CHUNK_SIZE = 1 << 20
+# Every so many bytes the disk begins to write, so that waiting for it at the end is short.
+_WRITE_BACK_SIZE = 32 << 20
 
 # What `os.link` says where a file system has no hard links, or does not want this one.
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
@@ -46,49 +46,10 @@ def refuse_input(output: str | os.PathLike[str], source: str | os.PathLike[str])
 
 
 class Output(Protocol):
-    """Where bytes go, in order; what was written can be read again until the output is committed."""
+    """Where bytes go, in order."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`."""
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Return `size` bytes that were written at `offset`."""
-
-
-class SpooledOutput:
-    """An `Output` that can be read back in front of one that cannot: a temporary file without a name."""
-
-    def __init__(self) -> None:
-        with _naming_spool():
-            self._file = tempfile.TemporaryFile(prefix="etpack-", buffering=0)  # noqa: SIM115  (closed by `close`)
-
-    def write(self, data: bytes | memoryview) -> None:
-        with _naming_spool():
-            write_all(lambda view: os.write(self._file.fileno(), view), data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        with _naming_spool():
-            return _read_all(self._file.fileno(), offset, size)
-
-    def copy_to(self, write: Callable[[bytes | memoryview], int]) -> None:
-        """Give everything to `write`; see `write_all`."""
-        self._file.seek(0)
-        while chunk := self._file.read(_CHUNK_SIZE):
-            write_all(write, chunk)
-
-    def close(self) -> None:
-        """Let go of the temporary file."""
-        self._file.close()
-
-
-@contextlib.contextmanager
-def _naming_spool() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        exc.filename = os.environ.get("TMPDIR") or "/tmp"
-        exc.strerror = f"{exc.strerror} (it is kept there until it is complete; TMPDIR names another folder)"
-        raise
 
 
 class FileOutput:
@@ -102,7 +63,6 @@ class FileOutput:
         path: Where the file shall be.
         overwrite: Replace a file that is there; the old one stays whole until the new one is complete.
         size: Bytes that will be written at least.
-        readable: Whether `read_at` will be called; a device or a pipe then gets everything at the end, from a spool.
 
     Raises:
         OutputError: On entry and again at the end, if the file exists and `overwrite` is False.
@@ -111,15 +71,14 @@ class FileOutput:
 
     # Set here, so that an object that was never made whole can be thrown away too.
     _fd = -1
-    _spool: SpooledOutput | None = None
 
-    def __init__(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, readable: bool = False, size: int = 0
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, size: int = 0) -> None:
         self.path = os.fspath(path)
         self._size = size
         self._overwrite = overwrite
-        self._readable = readable
+        self._written = 0
+        # Up to where the system was told to write to the disk.
+        self._started = 0
         # None for a device or a pipe.
         self._temporary: str | None = None
 
@@ -130,13 +89,10 @@ class FileOutput:
             raise error
         try:
             with naming_file(self.path):
-                special = _is_special(self.path)
-                if special:
+                if _is_special(self.path):
                     self._open_special()
                 else:
                     self._open_sibling()
-            if special and self._readable:
-                self._spool = SpooledOutput()
         except BaseException:
             self._discard()
             raise
@@ -169,22 +125,12 @@ class FileOutput:
             raise _exists(self.path)
 
     def write(self, data: bytes | memoryview) -> None:
-        if self._spool:
-            self._spool.write(data)
-            return
         with naming_file(self.path):
-            write_all(self._write, data)
-
-    def _write(self, data: bytes | memoryview) -> int:
-        return os.write(self._fd, data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        if self._spool:
-            return self._spool.read_at(offset, size)
-        if self._temporary is None:
-            raise OSError(errno.ESPIPE, "cannot be read back", self.path)
-        with naming_file(self.path):
-            return _read_all(self._fd, offset, size)
+            write_all(lambda view: os.write(self._fd, view), data)
+        self._written += len(data)
+        if self._written - self._started >= _WRITE_BACK_SIZE:
+            start_write_back(self._fd, self._started, self._written - self._started)
+            self._started = self._written
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -201,8 +147,6 @@ class FileOutput:
             self._discard()
 
     def _commit(self) -> None:
-        if self._spool:
-            self._spool.copy_to(self._write)
         if self._temporary is None:
             return
         _check_ours(self._fd, self._temporary)
@@ -234,9 +178,6 @@ class FileOutput:
     def _discard(self) -> None:
         """Close everything, and remove the temporary file if it is still there and ours."""
         with held_back():
-            if self._spool:
-                self._spool.close()
-                self._spool = None
             if self._fd < 0:
                 return
             fd, self._fd = self._fd, -1
@@ -247,16 +188,6 @@ class FileOutput:
                         os.unlink(self._temporary)
             finally:
                 os.close(fd)
-
-
-def _read_all(fd: int, offset: int, size: int) -> bytes:
-    data = os.pread(fd, size, offset)
-    while len(data) < size:
-        more = os.pread(fd, size - len(data), offset + len(data))
-        if not more:
-            raise OSError(errno.EIO, "ends before what was written to it; somebody else cut it")
-        data += more
-    return data
 
 
 def _is_special(path: str) -> bool:

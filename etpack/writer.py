@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +17,12 @@ from etpack.body import Body
 from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, LimitError, PteError, SourceError, naming
+from etpack.filters import Bytes
 from etpack.layout import ExtentEntry
 from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
-from etpack.plan import Cut, Extent, Span, cut_model, cut_opaque, spans
+from etpack.plan import Cut, Extent, Row, Span, cut_model, cut_opaque, spans
 from etpack.pte import FileKind, Range, read_model
 from etpack.reader import available_processors, check_jobs, is_etz
 from etpack.selfcheck import check_blocks
@@ -128,16 +130,17 @@ def _pack(
     manifest = _manifest(kind, options, extents)
     sha256 = hashlib.sha256()
 
-    def encode(span: Span) -> tuple[bytes, list[EncodedBlock]]:
+    def encode(span: Span) -> _EncodedSpan:
         return _encode_span(source, span, encoder, options.alignment, check)
 
     todo = spans(extents, source.size, options.block_size)
     done = 0
-    with closing(Body(output, options.alignment)) as body:
+    with closing(Body(output, options.alignment, source)) as body:
         with steady(source):
-            for content, encoded in _in_order(encode, todo, jobs):
+            for content, rows in _in_order(encode, todo, jobs):
                 sha256.update(content)
-                body.append(encoded)
+                for row, contents, encoded in rows:
+                    body.append(row, contents, encoded)
                 done += len(content)
                 if progress:
                     progress(done, source.size)
@@ -168,12 +171,17 @@ def _changed() -> SourceError:
     return SourceError("changed while it was packed", hint="pack it again when nothing writes to it")
 
 
-def _encode_span(
-    source: Source, span: Span, encoder: Encoder, alignment: int, check: bool
-) -> tuple[bytes, list[EncodedBlock]]:
+class _EncodedSpan(NamedTuple):
+    """The content of a span, and each row of blocks in it: its content, and how the blocks are stored."""
+
+    content: bytes
+    rows: list[tuple[Row, Bytes, list[EncodedBlock]]]
+
+
+def _encode_span(source: Source, span: Span, encoder: Encoder, alignment: int, check: bool) -> _EncodedSpan:
     content = source.read_at(span.range.offset, span.range.size)
     data = np.frombuffer(content, np.uint8)
-    encoded = []
+    rows = []
     position = 0
     for row in span.rows:
         start = row.offset - span.range.offset
@@ -181,23 +189,21 @@ def _encode_span(
             raise _changed()
         position = start + row.block_size * row.count
         contents = data[start:position].reshape(row.count, row.block_size)
-        made = encoder.encode_many(contents)
+        encoded = encoder.encode_many(contents)
         if check:
-            check_blocks(row, contents, made, alignment)
-        encoded += made
+            check_blocks(row, contents, encoded, alignment)
+        rows.append((row, contents, encoded))
     if data[position:].any():
         raise _changed()
-    return content, encoded
+    return _EncodedSpan(content, rows)
 
 
-def _in_order(
-    encode: Callable[[Span], tuple[bytes, list[EncodedBlock]]], todo: Iterator[Span], jobs: int
-) -> Iterator[tuple[bytes, list[EncodedBlock]]]:
+def _in_order(encode: Callable[[Span], _EncodedSpan], todo: Iterator[Span], jobs: int) -> Iterator[_EncodedSpan]:
     """Yield the encoded spans in order, with at most two per thread in memory."""
     if jobs == 1:
         yield from map(encode, todo)
         return
-    pending: deque[Future[tuple[bytes, list[EncodedBlock]]]] = deque()
+    pending: deque[Future[_EncodedSpan]] = deque()
     with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-pack") as pool:
         try:
             for span in todo:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import etpack
 from tests.faults import Faults
 
 READERS = {
@@ -171,9 +172,15 @@ def test_a_stderr_that_takes_nothing(faults: Faults, stderr: str | None) -> None
     assert faults.run("verify", "-q", "model.etz", streams=streams).code == 0
 
 
-def test_no_room_for_the_spool(faults: Faults) -> None:
-    outcome = faults.run("compress", "model.pte", "-o", "-", limits={"FSIZE": 20_000}, env={"TMPDIR": "/tmp"})
-    outcome.check_told(4, "/tmp: File too large", "TMPDIR")
+def test_no_room_for_a_large_index(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_index: object, _rows: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.write", full)
+    with pytest.raises(OSError, match="TMPDIR names another folder") as caught:
+        etpack.compress(digits, tmp_path / "out.etz")
+    assert caught.value.filename == os.environ.get("TMPDIR", "/tmp")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _pipe(command: tuple[str, ...], folder: Path, size: int, unbuffered: str = "") -> tuple[int, str]:

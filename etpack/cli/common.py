@@ -19,7 +19,7 @@ from etpack.describe.words import plural, safe
 from etpack.disk import write_all
 from etpack.errors import naming_file
 from etpack.limits import Limits, option_name, written
-from etpack.output import FileOutput, Output, Progress, SpooledOutput
+from etpack.output import FileOutput, Output, Progress
 from etpack.sources.urls import as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -157,29 +157,19 @@ def json_results(as_json: bool, *, err: bool) -> Iterator[list[dict[str, object]
 
 
 @contextlib.contextmanager
-def open_output(path: str, *, force: bool, readable: bool = False, size: int = 0) -> Iterator[Output]:
-    """Open an output file, or stdout for "-".
-
-    With `readable`, what was written can be read again; stdout then gets a spool when it is complete and good.
-    A disk that has no room for `size` bytes is refused.
+def open_output(path: str, *, force: bool, size: int = 0) -> Iterator[Output]:
+    """Open an output file, or stdout for "-"; a disk that has no room for `size` bytes is refused.
 
     Raises:
         click.UsageError: stdout is a terminal.
         OSError: stdout is closed.
     """
-    if path != STDOUT:
-        with FileOutput(path, overwrite=force, readable=readable, size=size) as file:
-            yield file
-        return
-    _refuse_terminal()
-    if not readable:
+    if path == STDOUT:
+        _refuse_terminal()
         yield _Stdout()
         return
-    with contextlib.closing(SpooledOutput()) as spool:
-        yield spool
-        with naming_file("stdout"):
-            spool.copy_to(_write_stdout)
-            sys.stdout.buffer.flush()
+    with FileOutput(path, overwrite=force, size=size) as file:
+        yield file
 
 
 def _refuse_terminal() -> None:
@@ -196,14 +186,11 @@ def _write_stdout(data: bytes | memoryview) -> int:
 
 
 class _Stdout:
-    """stdout as an `Output` that is written as it goes; nothing written can be read again."""
+    """stdout as an `Output` that is written as it goes."""
 
     def write(self, data: bytes | memoryview) -> None:
         with naming_file("stdout"):
             write_all(_write_stdout, data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        raise OSError("stdout cannot be read back")
 
 
 @contextlib.contextmanager

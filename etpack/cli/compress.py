@@ -88,7 +88,7 @@ def compress(
                 refuse_input(target, file)
                 file = source.name
                 with (
-                    common.open_output(target, force=force, readable=True) as out,
+                    common.open_output(target, force=force) as out,
                     common.progress_bar(file, quiet=quiet) as progress,
                 ):
                     result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)

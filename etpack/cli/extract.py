@@ -163,6 +163,3 @@ class _Hashing:
     def write(self, data: bytes | memoryview) -> None:
         self.sha256.update(data)
         self._output.write(data)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        return self._output.read_at(offset, size)
