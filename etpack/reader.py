@@ -171,9 +171,10 @@ class EtzFile:
         """
         return read_model(self)
 
-    def entries(self) -> Iterator[IndexEntry]:
-        """Yield all index entries in order; faster than asking for one after the other."""
-        return layout.unpack_index(self._index)
+    @property
+    def index(self) -> bytes:
+        """The index entries, 16 bytes a block, without the checksums of their pages."""
+        return self._index
 
     def entry(self, number: int) -> IndexEntry:
         """Return the index entry of block `number`."""

@@ -339,3 +339,12 @@ def test_json_groups_have_words_once(digits: Path) -> None:
     assert groups["named data"]["inferred"] is True
     assert groups["delegate"]["verdict"] == "always"
     assert {total["verdict"]: total["size"] for total in value["memory"]["totals"]}["always"] == 3248
+
+
+def test_a_constant_is_not_taken_for_an_offset(tmp_path: Path) -> None:
+    # The first stored block lies at offset 16, and so reads the entry of a constant block of sixteens.
+    (tmp_path / "x.bin").write_bytes(bytes([layout.HEADER_SIZE]) * 4096 + bytes(range(256)) * 15 + b"end")
+    compress(tmp_path / "x.bin", tmp_path / "x.etz", Options(4096, codec="raw", opaque=True))
+    (extent,) = inspect_file(tmp_path / "x.etz").extents
+    assert extent.stored is not None
+    assert (extent.stored.stored_size, extent.stored.shared_count) == (15 * 256 + 3, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from google_crc32c import value as crc32c
 
@@ -20,6 +20,10 @@ from etpack.layout.names import (
     CodecId,
     SectionType,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _ENTRY = struct.Struct("<QII")
 _EXTENT = struct.Struct("<QQ")
@@ -65,6 +69,15 @@ def unpack_index(entries: bytes) -> Iterator[IndexEntry]:
     """Yield the entries in `entries`, a multiple of 16 bytes, without judging their values."""
     for packed, stored_size, crc in _ENTRY.iter_unpack(entries):
         yield IndexEntry(packed & U48_MAX, stored_size, crc, packed >> 48 & 0xFF, packed >> 56)
+
+
+def index_columns(entries: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return of all entries the stored offsets, the stored sizes, and filter | codec << 8: int64 of shape (blocks,)."""
+    import numpy as np
+
+    words = np.frombuffer(entries, "<u8").reshape(-1, 2)
+    offsets, kinds = words[:, 0] & np.uint64(U48_MAX), words[:, 0] >> np.uint64(48)
+    return offsets.astype(np.int64), (words[:, 1] & np.uint64(U32_MAX)).astype(np.int64), kinds.astype(np.int64)
 
 
 def unpack_index_entry(entries: bytes, number: int) -> IndexEntry:

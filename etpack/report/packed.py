@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+
+import numpy as np
 
 from etpack import layout
 from etpack.layout import CodecId, FilterId, IndexEntry, PlaneEntry, SectionType
@@ -48,11 +49,11 @@ class _Count:
 class _Tally(dict[tuple[int, int], _Count]):
     """Counts by filter and codec."""
 
-    def add(self, key: tuple[int, int], blocks: int, stored_size: int, plane_codecs: set[int]) -> None:
+    def add(self, key: tuple[int, int], other: _Count) -> None:
         count = self.setdefault(key, _Count())
-        count.blocks += blocks
-        count.stored_size += stored_size
-        count.plane_codecs |= plane_codecs
+        count.blocks += other.blocks
+        count.stored_size += other.stored_size
+        count.plane_codecs |= other.plane_codecs
 
     def encodings(self) -> tuple[Encoding, ...]:
         """Return them, the most frequent first."""
@@ -74,36 +75,47 @@ def describe_storage(file: EtzFile, source: Source) -> tuple[Packing, tuple[Stor
 
     Goes through the index once, and reads from `source`, the `.etz`, one directory for each filter in each extent.
     """
-    seen: set[int] = set()
+    block_counts = [-(-extent.content_size // file.block_size) for extent in file.extents]
+    offsets, sizes, kinds = layout.index_columns(file.index)
+    # Each stored block counts where it comes first; where nothing is stored, the offset is a value.
+    _, firsts = np.unique(np.where(sizes > 0, offsets, -1), return_index=True)
+    own_sizes = np.zeros(len(sizes), np.int64)
+    own_sizes[firsts] = sizes[firsts]
+    owners = np.repeat(np.arange(len(block_counts), dtype=np.int64), block_counts)
+    shared_counts = np.bincount(owners[(sizes > 0) & (own_sizes == 0)], minlength=len(block_counts)).tolist()
+
+    # Counts by extent, filter and codec, and a block of each.
+    groups, examples, members = np.unique(owners << 16 | kinds, return_index=True, return_inverse=True)
+    stored_sizes = np.bincount(members, own_sizes, len(groups))
+    blocks = np.bincount(members, minlength=len(groups))
+    tallies = [_Tally() for _ in file.extents]
     whole = _Tally()
-    extents = []
-    entries = file.entries()
-    for extent in file.extents:
-        block_count = -(-extent.content_size // file.block_size)
-        tally = _Tally()
-        stored_size = shared_count = 0
-        for entry in islice(entries, block_count):
-            size = entry.stored_size
-            if size and entry.stored_offset in seen:
-                shared_count += 1
-                size = 0
-            elif size:
-                seen.add(entry.stored_offset)
-            stored_size += size
-            key = entry.filter, entry.codec
-            # One directory stands for all of its kind in the extent: reading each would touch every page of the file.
-            planes = () if key in tally else _directory(entry, source)
-            tally.add(key, 1, size, {plane.codec for plane in planes})
-        for key, count in tally.items():
-            whole.add(key, count.blocks, count.stored_size, count.plane_codecs)
-        encodings = tally.encodings()
-        extents.append(
-            StoredExtent(extent.content_size, stored_size, extent.first_block, block_count, shared_count, encodings)
+    for group, example, stored_size, count in zip(
+        groups.tolist(), examples.tolist(), stored_sizes.tolist(), blocks.tolist(), strict=True
+    ):
+        # One directory stands for all of its kind in the extent: reading each would touch every page of the file.
+        planes = {plane.codec for plane in _directory(file.entry(example), source)}
+        key = group & 0xFF, group >> 8 & 0xFF
+        found = _Count(count, int(stored_size), planes)
+        tallies[group >> 16].add(key, found)
+        whole.add(key, found)
+    extents = tuple(
+        StoredExtent(
+            extent.content_size,
+            sum(count.stored_size for count in tally.values()),
+            extent.first_block,
+            block_count,
+            shared_count,
+            tally.encodings(),
         )
-    return _packing(file, extents, whole), tuple(extents)
+        for extent, tally, block_count, shared_count in zip(
+            file.extents, tallies, block_counts, shared_counts, strict=True
+        )
+    )
+    return _packing(file, extents, whole), extents
 
 
-def _packing(file: EtzFile, extents: list[StoredExtent], whole: _Tally) -> Packing:
+def _packing(file: EtzFile, extents: Sequence[StoredExtent], whole: _Tally) -> Packing:
     footer = file.footer
     blocks_size = sum(extent.stored_size for extent in extents)
     return Packing(
