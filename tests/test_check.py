@@ -322,10 +322,8 @@ def test_no_table_however_wrong_does_more_than_break_a_rule(section: SectionType
     assert len(found) > 3 or section is SectionType.MANIFEST
 
 
-def test_every_truncation_is_found() -> None:
+def test_a_byte_more_or_less_is_found() -> None:
     data = build_etz(small_spec())
-    for size in range(len(data)):
-        assert not verify_file(data[:size]).ok
     assert rules(verify_file(data + b"\0")) == {"footer-magic"}
     assert rules(verify_file(data[:-1])) == {"footer-magic"}
 
