@@ -38,17 +38,17 @@ class EtpackError(Exception):
         slug: Stable name of the kind of error, the same in the test vectors and in the C reader.
         exit_code: What the command line exits with.
         hint: What to do next: the one given, else the class's own, else None.
-        path: The file at fault, filled in by whoever knows it, or None.
+        path: The file at fault, given or filled in later by whoever knows it (`naming`), or None.
     """
 
     slug = "error"
     exit_code = 1
     default_hint: str | None = None
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, path: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint or self.default_hint
-        self.path: str | None = None
+        self.path = path
 
 
 @contextmanager

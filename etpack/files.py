@@ -36,9 +36,7 @@ def unpacked_path(path: Path, kind: FileKind) -> Path:
         OutputError: The name does not end in `.etz`, so there is no telling what to call the result.
     """
     if path.suffix != SUFFIX or not path.stem:
-        error = OutputError(f"the name does not end in {SUFFIX}", hint="name the output with -o")
-        error.path = str(path)
-        raise error
+        raise OutputError(f"the name does not end in {SUFFIX}", hint="name the output with -o", path=str(path))
     plain = path.with_suffix("")
     suffix = _KIND_SUFFIXES[kind]
     return plain if plain.suffix == suffix else plain.with_name(plain.name + suffix)

@@ -52,9 +52,8 @@ def check_range(source: Source, offset: int, size: int) -> None:
 
 
 def _ended_early(name: str, offset: int) -> SourceError:
-    error = SourceError(f"ended at {offset:#x}, before its size; was it cut while it was read?", hint="try again")
-    error.path = name
-    return error
+    message = f"ended at {offset:#x}, before its size; was it cut while it was read?"
+    return SourceError(message, hint="try again", path=name)
 
 
 def _refuse_special(path: str) -> None:
@@ -253,6 +252,4 @@ def _has_changed(source: Source) -> bool:
 
 
 def _changed(name: str) -> SourceError:
-    error = SourceError("changed while it was read", hint="try again when nothing writes to it")
-    error.path = name
-    return error
+    return SourceError("changed while it was read", hint="try again when nothing writes to it", path=name)

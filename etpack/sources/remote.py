@@ -70,7 +70,7 @@ class RemoteSource:
 
 
 def open_remote(url: str, limits: Limits, *, whole: bool) -> Source:
-    """Open a URL; see `etpack.sources.open_source`, which this is the part of that needs libraries."""
+    """Open a URL: the part of `etpack.sources.open_source` that needs libraries; errors as there."""
     name = shown(url)
     with naming(name):
         source = _open_http(url, name, limits, whole) if protocol(url) in ("http", "https") else _open_other(url, name)
@@ -108,7 +108,7 @@ class _Other:
     """Any other protocol that fsspec knows, or learns from a package that is installed."""
 
     def __init__(self, fsspec: Any, url: str, name: str) -> None:
-        self.name = name
+        self._name = name
         try:
             self._fs, self._path = fsspec.core.url_to_fs(url)
         except ImportError as exc:
@@ -116,11 +116,11 @@ class _Other:
                 f"to read {protocol(url)}:// takes a package that is not installed: {exc}", hint="install it with pip"
             ) from exc
         except ValueError as exc:
-            known = ", ".join(sorted({"file", "http", "https", "s3", "gs", "abfs"}))
             raise UnsupportedError(
-                f"protocol {protocol(url)!r} cannot be read", hint=f"choose from {known} and what else fsspec knows"
+                f"protocol {protocol(url)!r} cannot be read",
+                hint="choose from abfs, file, gs, http, https, s3 and what else fsspec knows",
             ) from exc
-        info = self._call(self._fs.info, self._path)
+        info = _call(self._fs.info, self._path)
         size = info.get("size")
         if info.get("type") == "directory" or not isinstance(size, int):
             raise SourceError("this is no file, or has no known size", hint="check the URL")
@@ -129,14 +129,15 @@ class _Other:
         self._lock = threading.Lock()
 
     def fetch(self, offset: int, size: int) -> bytes:
-        if self._fs.async_impl:
-            data = self._call(self._fs.cat_file, self._path, start=offset, end=offset + size)
-        else:
-            with self._lock:
-                data = self._call(self._read, offset, size)
-        if len(data) != size:
-            raise _named(SourceError(f"it ended after {len(data):,} of {size:,} bytes", hint="try again"), self.name)
-        return bytes(data)
+        with naming(self._name):
+            if self._fs.async_impl:
+                data = _call(self._fs.cat_file, self._path, start=offset, end=offset + size)
+            else:
+                with self._lock:
+                    data = _call(self._read, offset, size)
+            if len(data) != size:
+                raise SourceError(f"it ended after {len(data):,} of {size:,} bytes", hint="try again")
+            return bytes(data)
 
     def close(self) -> None:
         """Leave the connection to fsspec, which keeps it for others."""
@@ -147,17 +148,13 @@ class _Other:
             data: bytes = file.read(size)
         return data
 
-    def _call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call into a library whose errors may be of any class."""
-        try:
-            return function(*args, **kwargs)
-        except FileNotFoundError as exc:
-            raise _named(SourceError("there is no such file", hint="check the URL"), self.name) from exc
-        except Exception as exc:
-            text = f"{type(exc).__name__}: {exc}".rstrip(": ")
-            raise _named(SourceError(text, hint="check the URL, and that you may read it"), self.name) from exc
 
-
-def _named(error: SourceError, name: str) -> SourceError:
-    error.path = name
-    return error
+def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call into a library whose errors may be of any class; each becomes a SourceError."""
+    try:
+        return function(*args, **kwargs)
+    except FileNotFoundError as exc:
+        raise SourceError("there is no such file", hint="check the URL") from exc
+    except Exception as exc:
+        text = f"{type(exc).__name__}: {exc}".rstrip(": ")
+        raise SourceError(text, hint="check the URL, and that you may read it") from exc

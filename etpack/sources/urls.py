@@ -56,9 +56,9 @@ def as_path(source: str | os.PathLike[str]) -> str:
 
     host, slash, path = name.partition("://")[2].partition("/")
     if host not in ("", "localhost") or not path:
-        error = SourceError("a file:// URL has a path and no host", hint="write file:///folder/name, or the path alone")
-        error.path = name
-        raise error
+        raise SourceError(
+            "a file:// URL has a path and no host", hint="write file:///folder/name, or the path alone", path=name
+        )
     return slash + unquote(path)
 
 
@@ -76,7 +76,7 @@ def local_path(source: str | os.PathLike[str]) -> Path:
     rest = re.split(r"[?#]", name.partition("://")[2], maxsplit=1)[0]
     last = unquote(rest.rpartition("/")[2]) if "/" in rest else ""
     if last in ("", ".", "..") or "/" in last or not last.isprintable():
-        error = SourceError("the URL does not end in the name of a file", hint="name the output with -o")
-        error.path = shown(name)
-        raise error
+        raise SourceError(
+            "the URL does not end in the name of a file", hint="name the output with -o", path=shown(name)
+        )
     return Path(last)

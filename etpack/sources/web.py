@@ -35,7 +35,7 @@ _CHUNK_SIZE = 1 << 20
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18})", re.ASCII)
 INSTALL = "install it with pip install 'etpack[remote]'"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 # Requests that threads wait for; `interrupt` ends them.
 _waiting: set[concurrent.futures.Future[Any]] = set()
@@ -81,19 +81,25 @@ class Http:
         """Learn the size, and return the head of the file, or all of it if the server does no ranges.
 
         That is said aloud unless the caller wants the `whole` file anyway.
+
+        Raises:
+            SourceError: The file cannot be fetched, or there is no room for it.
+            LimitError: All of it would have to be fetched, and is too large.
         """
         with _naming_failures(self.name):
             return self._run(self._open(limits, whole))
 
     def fetch(self, offset: int, size: int) -> bytes:
+        """Return `size` bytes, at least 1, from byte `offset`; raise SourceError if that fails, or the file changed."""
         with _naming_failures(self.name):
             return self._run(self._fetch(offset, size))
 
     def close(self) -> None:
+        """End the connection, in at most a second; whatever goes wrong with that does not matter any more."""
         with suppress(Exception):
             asyncio.run_coroutine_threadsafe(self._session.close(), self._fs.loop).result(1)
 
-    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
         """Run a coroutine in fsspec's thread and return what it gives; `interrupt` ends it."""
         if _interrupted:
             coroutine.close()
@@ -226,26 +232,20 @@ def _changed() -> SourceError:
 @contextmanager
 def _naming_failures(name: str) -> Iterator[None]:
     """Make whatever goes wrong in a request a SourceError that names the URL."""
-    try:
-        with naming(name):
+    with naming(name):
+        try:
             yield
-    except EtpackError:
-        raise
-    except concurrent.futures.CancelledError as exc:
-        raise _named(SourceError("interrupted", hint="try again"), name) from exc
-    except _BusyError as exc:
-        raise _named(exc.error, name) from exc
-    except (OSError, ValueError, EOFError, asyncio.TimeoutError) as exc:
-        raise _named(_explained(exc), name) from exc
-    except Exception as exc:
-        if type(exc).__module__.partition(".")[0] != "aiohttp":
+        except EtpackError:
             raise
-        raise _named(_explained(exc), name) from exc
-
-
-def _named(error: SourceError, name: str) -> SourceError:
-    error.path = name
-    return error
+        except concurrent.futures.CancelledError as exc:
+            raise SourceError("interrupted", hint="try again") from exc
+        except _BusyError as exc:
+            raise exc.error from exc
+        except Exception as exc:
+            of_a_request = isinstance(exc, (OSError, ValueError, EOFError, asyncio.TimeoutError))
+            if of_a_request or type(exc).__module__.partition(".")[0] == "aiohttp":
+                raise _explained(exc) from exc
+            raise
 
 
 def _explained(exc: Exception) -> SourceError:
