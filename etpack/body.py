@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +93,15 @@ class Body:
     def finish(
         self, extents: Iterable[ExtentEntry], manifest: bytes, block_size: int, content_size: int, sha256: bytes
     ) -> None:
-        """Write sections, section table and footer."""
+        """Write sections, section table and footer; nothing can be appended after that.
+
+        Args:
+            extents: The extent table, by content offset.
+            manifest: The bytes of the manifest.
+            block_size: Bytes of content of a full block.
+            content_size: Bytes of content, gaps included.
+            sha256: Of the content, 32 bytes.
+        """
         rows = b"".join(entry.to_bytes() for entry in extents)
         table = b""
         for kind, required, parts in (
@@ -147,6 +154,6 @@ def _naming_temporary() -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        exc.filename = os.environ.get("TMPDIR") or "/tmp"
+        exc.filename = tempfile.gettempdir()  # which is not TMPDIR where that leads nowhere
         exc.strerror = f"{exc.strerror} (a large index is kept there until it is written; TMPDIR names another folder)"
         raise

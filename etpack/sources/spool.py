@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from etpack.disk import free_space, write_all
-from etpack.errors import SourceError
+from etpack.errors import SourceError, naming_file
 from etpack.sources import check_range
 
 # Bytes that are fetched together.
@@ -17,16 +18,22 @@ PIECE_SIZE = 4 << 20
 
 
 def make_spool(size: int) -> BinaryIO:
-    """Return a temporary file without a name; raise SourceError if its folder has no room for `size` bytes."""
+    """Return a temporary file without a name.
+
+    Raises:
+        SourceError: Its folder has no room for `size` bytes.
+        OSError: It cannot be made; names the folder.
+    """
     folder = tempfile.gettempdir()
     free = free_space(folder)
     if free is not None and free < size:
-        raise no_room(f"{size:,} bytes; {free:,} are free")
-    file: BinaryIO = tempfile.TemporaryFile(prefix="etpack-", buffering=0)  # noqa: SIM115
+        raise _no_room(f"{size:,} bytes; {free:,} are free")
+    with naming_file(folder):
+        file: BinaryIO = tempfile.TemporaryFile(prefix="etpack-", buffering=0)  # noqa: SIM115  (closed by its source)
     return file
 
 
-def no_room(what: str) -> SourceError:
+def _no_room(what: str) -> SourceError:
     """Return the error for a temporary folder that is full."""
     folder = tempfile.gettempdir()
     return SourceError(f"{folder} has no room for {what}", hint="set TMPDIR to a folder that has")
@@ -38,7 +45,7 @@ def write_at(file: BinaryIO, offset: int, data: bytes) -> None:
         file.seek(offset)
         write_all(file.write, data)
     except OSError as exc:
-        raise no_room(f"what is fetched: {exc.strerror}") from exc
+        raise _no_room(f"what is fetched: {exc.strerror}") from exc
 
 
 class SpooledSource:
@@ -49,7 +56,7 @@ class SpooledSource:
         size: Bytes of the remote file.
         file: The temporary file; it is closed with the source.
         known: Bytes at its start that are there already.
-        fetch: Returns `size` bytes from an offset of the remote file; None if all are there.
+        fetch: Takes an offset of the remote file and a size, and returns the bytes; None if all are there.
         done: Called at the end.
     """
 
@@ -90,11 +97,12 @@ class SpooledSource:
             for piece in range(offset // PIECE_SIZE, -(-end // PIECE_SIZE)):
                 self._fill(piece)
         fd = self._file.fileno()
-        while buffer:
-            count = os.preadv(fd, [buffer], offset)
-            if not count:
-                raise SourceError("the temporary file was cut")
-            buffer, offset = buffer[count:], offset + count
+        with naming_file(tempfile.gettempdir()):
+            while buffer:
+                count = os.preadv(fd, [buffer], offset)
+                if not count:
+                    raise OSError(errno.EIO, "the temporary file was cut")
+                buffer, offset = buffer[count:], offset + count
 
     def _fill(self, piece: int) -> None:
         with self._lock:
