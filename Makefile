@@ -30,7 +30,7 @@ test: $(VENV)/installed-dev
 	@$(BIN)/python -c 'from etpack.kernels import native; native or print("Left out: the tests of the inner loops in C. To get them: apt-get install gcc python3-dev, make clean, make test")'
 	$(BIN)/python -m pytest
 
-# Damages files in some hundred thousand ways; says how many, and how long it took.
+# Damages files in some hundred thousand ways, and reads models that cost as much as any may; says how many, and how long it took.
 sweep: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/sweep
 

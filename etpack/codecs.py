@@ -36,8 +36,6 @@ class Effort(Enum):
 
 _ZSTD_LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 3, Effort.MAX: 19}
 _LZ4_LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 0, Effort.MAX: 12}
-
-
 # A level of ours, above zstd's.
 SLOW_ENTROPY = 23
 # Below this many streams the context that a batch makes for itself costs more than it saves.

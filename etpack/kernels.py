@@ -1,6 +1,7 @@
 """The inner loops in C, where they were built: they hold the GIL for no longer than it takes to hand over buffers.
 
-numpy's calls on blocks are so short that threads spend their time on passing the GIL on; see `benchmarks/README.md`.
+`native` is None where they were not built; whoever uses them then does the same in numpy, bit for bit.
+`schemas/DESIGN.md` says why they are there.
 """
 
 from __future__ import annotations
