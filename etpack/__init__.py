@@ -26,9 +26,11 @@ __all__ = [
     "Options",
     "OutputError",
     "PackResult",
+    "PickError",
     "PteError",
     "SegmentInfo",
     "SegmentType",
+    "SelfCheckError",
     "SourceError",
     "TruncatedError",
     "UnsupportedError",
@@ -64,9 +66,11 @@ if TYPE_CHECKING:
     from etpack.limits import Limits
     from etpack.loader import DataLoader, FreeableBuffer, SegmentInfo, SegmentType
     from etpack.output import OutputError
+    from etpack.pick import PickError
     from etpack.pte import ModelFile, read_model
     from etpack.reader import EtzFile
     from etpack.report import inspect_file
+    from etpack.selfcheck import SelfCheckError
     from etpack.writer import Options, PackResult
 
 # Public names are imported when they are used, so that `etpack --version` does not wait for numpy.
@@ -83,10 +87,12 @@ _HOMES = {
     "SegmentInfo": "loader",
     "SegmentType": "loader",
     "OutputError": "output",
+    "PickError": "pick",
     "ModelFile": "pte",
     "read_model": "pte",
     "EtzFile": "reader",
     "inspect_file": "report",
+    "SelfCheckError": "selfcheck",
     "Options": "writer",
     "PackResult": "writer",
 }
