@@ -64,6 +64,7 @@ class BlockReader:
         entries = self.entries(run.first_block, run.end_block)
         for number, entry in enumerate(entries, run.first_block):
             self.check_place(entry, number)
+        # Blocks that are copied from, by number: those that were kept, and those of which only a part is wanted.
         apart = self._kept(run)
         for group in _groups(entries, [number - run.first_block for number in apart]):
             apart |= self._decode(run, run.first_block + group.start, entries[group], out)
@@ -82,6 +83,7 @@ class BlockReader:
         stored = self._fetch(entries)
         size, alignment = self._footer.block_size, self._footer.alignment
         offset = run.block_start + (first - run.first_block) * size
+        # What is left after the first block, if it begins before what is wanted, and the last, if it goes on behind it.
         head = int(offset < run.start)
         whole = max(0, (min(offset + len(entries) * size, run.end) - offset) // size - head)
         apart = {}

@@ -14,7 +14,6 @@ import pytest
 import etpack
 from etpack import DataLoader, LimitError
 from etpack.flatbuffer import _MAX_PAGES, Flatbuffer
-from etpack.output import TEMPORARY_SUFFIX
 from etpack.plan import cut_model
 from etpack.pte import FileKind, Method, ModelFile, Range, Role, Segment
 from etpack.sources import BufferSource
@@ -41,26 +40,6 @@ def test_a_report_does_not_overwrite_what_is_verified(model: Path, link: str) ->
     assert result.returncode == 2
     assert "is the input itself" in result.stderr
     assert model.read_bytes() == before
-
-
-@pytest.mark.parametrize("kind", ["symlink", "hard link", "folder", "pipe"])
-def test_what_lies_in_the_temporary_files_place_is_left_alone(model: Path, kind: str) -> None:
-    victim = model.parent / "victim"
-    victim.write_bytes(b"precious")
-    temporary = model.parent / f".model.etz{TEMPORARY_SUFFIX}"
-    if kind == "symlink":
-        temporary.symlink_to(victim)
-    elif kind == "hard link":
-        temporary.hardlink_to(victim)
-    elif kind == "folder":
-        temporary.mkdir()
-    else:
-        os.mkfifo(temporary)
-    result = run("compress", model)
-    assert result.returncode == 2
-    assert "is in the way" in result.stderr
-    assert victim.read_bytes() == b"precious"
-    assert not model.with_suffix(".etz").exists()
 
 
 def test_overwriting_keeps_the_permissions(model: Path) -> None:

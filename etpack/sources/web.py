@@ -121,13 +121,13 @@ class Http:
     async def _open(self, limits: Limits, whole: bool) -> bytes | SpooledSource:
         async with self._get(0, HEAD_SIZE) as response:
             self._tags = _tags(response)
-            if response.status == 416 and self._total(response) == 0:
+            if response.status == 416 and _total(response) == 0:
                 return b""
             if response.status == 200:
                 return await self._download(response, limits, whole)
             self._check_status(response)
-            self.size = self._total(response)
-            return await self._body(response, 0, min(HEAD_SIZE, self.size))
+            self.size = _total(response)
+            return await _body(response, 0, min(HEAD_SIZE, self.size))
 
     async def _fetch(self, offset: int, size: int) -> bytes:
         for pause in RETRY_PAUSES:
@@ -147,11 +147,9 @@ class Http:
                 raise SourceError("the server did ranges, and now does none", hint="try again")
             self._check_status(response)
             tags = _tags(response)
-            if self._total(response) != self.size or any(
-                tags[name] != self._tags.get(name, tags[name]) for name in tags
-            ):
+            if _total(response) != self.size or any(tags[name] != self._tags.get(name, tags[name]) for name in tags):
                 raise _changed()
-            return await self._body(response, offset, size)
+            return await _body(response, offset, size)
 
     def _check_status(self, response: ClientResponse) -> None:
         status = response.status
@@ -161,20 +159,6 @@ class Http:
             raise _BusyError(error) if status == 429 or status >= 500 else error
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise SourceError("the server sends a range of compressed bytes", hint="fetch the file, and give its path")
-
-    def _total(self, response: ClientResponse) -> int:
-        """Return the size of the whole file, as the answer to a request for a range says it."""
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None:
-            raise SourceError("the server does not say how large the file is", hint="fetch the file, and give its path")
-        return int(match[3])
-
-    async def _body(self, response: ClientResponse, offset: int, size: int) -> bytes:
-        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if match is None or (match[1], match[2]) != (str(offset), str(offset + size - 1)):
-            raise SourceError("the server sends another range than it was asked for", hint="try again")
-        data: bytes = await response.content.readexactly(size)
-        return data
 
     async def _download(self, response: ClientResponse, limits: Limits, whole: bool) -> SpooledSource:
         """Put the whole file into a temporary one: the server sends it whether we want it or not."""
@@ -218,6 +202,27 @@ def _is_transient(exc: Exception) -> bool:
 
     broken = (_BusyError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, asyncio.IncompleteReadError)
     return isinstance(exc, broken) and not isinstance(exc, asyncio.TimeoutError)
+
+
+def _content_range(response: ClientResponse) -> re.Match[str]:
+    """Return what an answer says of its range: first byte, last byte, bytes of the whole file."""
+    match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+    if match is None:
+        raise SourceError("the server does not say how large the file is", hint="fetch the file, and give its path")
+    return match
+
+
+def _total(response: ClientResponse) -> int:
+    """Return the bytes of the whole file, as the answer to a request for a range says them."""
+    return int(_content_range(response)[3])
+
+
+async def _body(response: ClientResponse, offset: int, size: int) -> bytes:
+    """Return the range that was asked for, once the answer says that this is what it has."""
+    if _content_range(response).group(1, 2) != (str(offset), str(offset + size - 1)):
+        raise SourceError("the server sends another range than it was asked for", hint="try again")
+    data: bytes = await response.content.readexactly(size)
+    return data
 
 
 def _tags(response: ClientResponse) -> dict[str, str]:
