@@ -27,7 +27,7 @@ import etpack
 from etpack import DataLoader, LimitError, Limits, Options, SourceError, UnsupportedError, verify_file
 from etpack.cli import cli
 from etpack.sources import open_source, spool, web
-from etpack.sources.urls import as_path, is_url, local_path, shown
+from etpack.sources.urls import as_path
 from tests.serving import Site, serving, skip_without_libraries
 
 skip_without_libraries()
@@ -76,64 +76,6 @@ def run(*args: object) -> Result:
 
 def spools() -> list[str]:
     return glob.glob(os.path.join(tempfile.gettempdir(), "etpack-*"))
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("https://h/x", True),
-        ("S3://b/k", True),
-        ("a/b", False),
-        ("./https://h", False),
-        ("://x", False),
-        ("C:x", False),
-    ],
-)
-def test_what_is_a_url(text: str, wanted: bool) -> None:
-    assert is_url(text) is wanted
-    assert not is_url(Path("https://h"))
-
-
-@pytest.mark.parametrize(
-    ("url", "wanted"),
-    [
-        ("https://user:pa/ss@h/x", "https://user:***@h/x"),
-        ("https://user:p@ss@h/x", "https://user:***@h/x"),
-        ("https://user:p#s?s@h/x?y", "https://user:***@h/x?..."),
-        ("https://user:@h/x", "https://user:***@h/x"),
-        ("https://h:80/x@y", "https://h:80/x@y"),
-        ("https://[::1]:80/x@y", "https://[::1]:80/x@y"),
-        ("https://user@h/x", "https://user@h/x"),
-        ("https://h:80/x?X-Signature=abc#part", "https://h:80/x?..."),
-        ("https://h/a:b@c", "https://h/a:b@c"),
-        ("https://h/\x1b[31m", "https://h/?[31m"),
-    ],
-)
-def test_secrets_are_not_shown(url: str, wanted: str) -> None:
-    assert shown(url) == wanted
-
-
-@pytest.mark.parametrize(
-    ("url", "name"),
-    [
-        ("https://h/a/model.pte", "model.pte"),
-        ("https://h/a%20b.pte?x=/y.pte#/z", "a b.pte"),
-        ("file:///a/b%20c.pte", "/a/b c.pte"),
-        ("a/b.pte", "a/b.pte"),
-    ],
-)
-def test_outputs_are_called_after_the_last_component(url: str, name: str) -> None:
-    assert local_path(url) == Path(name)
-
-
-@pytest.mark.parametrize("url", ["https://h", "https://h/", "https://h/..", "https://h/a%2Fb", "https://h/a%00"])
-def test_a_url_without_a_name_asks_for_one(url: str) -> None:
-    with pytest.raises(SourceError, match="does not end in the name") as caught:
-        local_path(url)
-    assert caught.value.hint == "name the output with -o"
 
 
 def test_file_urls_are_paths(files: dict[str, bytes], folder: Path) -> None:
