@@ -67,6 +67,12 @@ static int is_width(int width)
     return width == 2 || width == 4 || width == 8;
 }
 
+/* Whether so many blocks can be multiplied by what one has of planes or columns. */
+static int is_count(Py_ssize_t blocks)
+{
+    return blocks >= 0 && blocks <= PY_SSIZE_T_MAX / PLAIN_COLUMNS;
+}
+
 static PyObject *wrong_shape(void)
 {
     PyErr_SetString(PyExc_ValueError, "the buffers do not have the sizes that go with each other");
@@ -92,7 +98,7 @@ static PyObject *split(PyObject *Py_UNUSED(module), PyObject *args)
         return NULL;
     Py_ssize_t size = blocks > 0 ? contents.len / blocks : 0;
     Py_ssize_t count = is_width(width) ? size / width : 0;
-    if (!is_width(width) || !holds(&contents, blocks, size) || !holds(&planes, blocks * width, count)) {
+    if (!is_width(width) || !is_count(blocks) || !holds(&contents, blocks, size) || !holds(&planes, blocks * width, count)) {
         result = wrong_shape();
     } else {
         Py_BEGIN_ALLOW_THREADS
@@ -117,23 +123,27 @@ static PyObject *split(PyObject *Py_UNUSED(module), PyObject *args)
 }
 
 PyDoc_STRVAR(merge_doc, "merge(planes, width, rotated, out, blocks)\n\n"
-                        "Undo split: fill the elements of `out`, (blocks, n) bytes, from `planes`, a list of blocks * width\n"
+                        "Undo split: fill the elements of `out`, (blocks, n) bytes, from `planes`, a sequence of blocks * width\n"
                         "buffers of n // width bytes, those of the first block first.");
 
 static PyObject *merge(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *list;
+    PyObject *sequence, *list;
     Py_buffer out;
     Py_ssize_t blocks;
     int width, rotated;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "O!ipw*n", &PyList_Type, &list, &width, &rotated, &out, &blocks))
+    if (!PyArg_ParseTuple(args, "Oipw*n", &sequence, &width, &rotated, &out, &blocks))
         return NULL;
-    Py_ssize_t planes = PyList_GET_SIZE(list), held = 0;
+    /* A copy of the list: taking a buffer may run code that changes the original. */
+    list = PySequence_Tuple(sequence);
+    Py_ssize_t planes = list ? PyTuple_GET_SIZE(list) : 0, held = 0;
     Py_buffer *buffers = NULL;
     const uint8_t **starts = NULL;
     Py_ssize_t size = blocks > 0 ? out.len / blocks : 0;
     Py_ssize_t count = is_width(width) ? size / width : 0;
+    if (!list)
+        goto done;
     if (!is_width(width) || !holds(&out, blocks, size) || planes % width || planes / width != blocks) {
         wrong_shape();
         goto done;
@@ -145,7 +155,7 @@ static PyObject *merge(PyObject *Py_UNUSED(module), PyObject *args)
         goto done;
     }
     for (; held < planes; held++) {
-        if (PyObject_GetBuffer(PyList_GET_ITEM(list, held), &buffers[held], PyBUF_SIMPLE))
+        if (PyObject_GetBuffer(PyTuple_GET_ITEM(list, held), &buffers[held], PyBUF_SIMPLE))
             goto done;
         starts[held] = buffers[held].buf;
         if (buffers[held].len != count) {
@@ -171,6 +181,7 @@ done:
         PyBuffer_Release(&buffers[--held]);
     free(buffers);
     free(starts);
+    Py_XDECREF(list);
     PyBuffer_Release(&out);
     return result;
 }
@@ -221,7 +232,7 @@ static void plain_totals(const uint8_t *sample, size_t size, const int32_t *cost
 
 PyDoc_STRVAR(totals_doc, "totals(samples, blocks, width, costs, out)\n\n"
                          "Fill `out`, int64 of (blocks, columns), with what the histograms of `samples`, (blocks, n) bytes, cost,\n"
-                         "by `costs`, int32 of (n + 1,) or more. Width 0: 15 columns, for elements of 1, 2, 4, 8 bytes as they\n"
+                         "by `costs`, int32 of (n + 1,) or more; n is a multiple of 8. Width 0: 15 columns, for elements of 1, 2, 4, 8 bytes as they\n"
                          "are; else a column for each plane of elements of that width rotated left by one bit.");
 
 static PyObject *totals(PyObject *Py_UNUSED(module), PyObject *args)
@@ -235,7 +246,7 @@ static PyObject *totals(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t size = blocks > 0 ? samples.len / blocks : 0;
     Py_ssize_t columns = width ? width : PLAIN_COLUMNS;
     uint8_t *rotated = NULL;
-    if (!(width == 0 || is_width(width)) || !holds(&samples, blocks, size) || size % MAX_WIDTH
+    if (!(width == 0 || is_width(width)) || !is_count(blocks) || !holds(&samples, blocks, size) || size % MAX_WIDTH
         || costs.len / (Py_ssize_t)sizeof(int32_t) <= size || !holds(&out, blocks * columns, (Py_ssize_t)sizeof(int64_t))) {
         wrong_shape();
     } else if (!(rotated = malloc((size_t)size + 1))) {

@@ -19,16 +19,16 @@ from etpack.layout import FilterId
 _ROW = 64
 _MAX_ROWS = 64
 # Fixed point of the logarithms below.
-_ONE_BIT = 1 << 12
+ONE_BIT = 1 << 12
 # What Miller and Madow add for each symbol but one: half a nat.
-_BIAS = _ONE_BIT * 72135 // 100000
+_BIAS = ONE_BIT * 72135 // 100000
 # Blocks counted at once: as many as stay in a processor's cache.
 _BATCH = 16
 # A filter must promise this many bits per byte less than a narrower one, since a small sample flatters wide elements.
 _MARGINS = (
-    (FilterId.PLANES_2, _ONE_BIT * 12 // 100),
-    (FilterId.PLANES_4, _ONE_BIT * 12 // 100),
-    (FilterId.PLANES_8, _ONE_BIT * 30 // 100),
+    (FilterId.PLANES_2, ONE_BIT * 12 // 100),
+    (FilterId.PLANES_4, ONE_BIT * 12 // 100),
+    (FilterId.PLANES_8, ONE_BIT * 30 // 100),
 )
 _ROTATED = {FilterId.PLANES_2_ROTATED: 2, FilterId.PLANES_4_ROTATED: 4, FilterId.PLANES_8_ROTATED: 8}
 # The columns of each filter's planes in the table of entropies.
@@ -158,7 +158,7 @@ def _entropies(totals: NDArray[np.int64], counts: NDArray[np.int64] | int) -> ND
     """
     # Miller and Madow: the plug-in estimate is low by (symbols - 1) / 2 nats, that is 0.72135 bits, in all.
     bits = _count_costs()[counts] - totals - _BIAS
-    entropies: NDArray[np.int64] = np.minimum(bits // np.maximum(counts, 1), 8 * _ONE_BIT)
+    entropies: NDArray[np.int64] = np.minimum(bits // np.maximum(counts, 1), 8 * ONE_BIT)
     return entropies
 
 
@@ -176,8 +176,6 @@ class Probes:
         blocks: uint8 of shape (blocks, n), C-contiguous.
         thorough: Look at every rotation, and not only at that of the best filter without.
     """
-
-    ONE_BIT = _ONE_BIT
 
     def __init__(self, blocks: Bytes, thorough: bool = False) -> None:
         samples = sample(blocks)

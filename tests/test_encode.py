@@ -13,7 +13,7 @@ from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, UnsupportedError
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry
-from etpack.probe import Probes, _count_costs, sample
+from etpack.probe import ONE_BIT, Probes, _count_costs, sample
 
 RNG = np.random.default_rng(7)
 NOISE = RNG.integers(0, 256, 65536, dtype=np.uint8)
@@ -143,8 +143,8 @@ def test_the_probe_counts_in_integers() -> None:
 def test_the_probe_finds_the_entropies() -> None:
     probes = Probes(BF16[np.newaxis])
     low, high = probes.planes(0, FilterId.PLANES_2_ROTATED)
-    assert low > 7.8 * Probes.ONE_BIT
-    assert 2.2 * Probes.ONE_BIT < high < 3.0 * Probes.ONE_BIT
+    assert low > 7.8 * ONE_BIT
+    assert 2.2 * ONE_BIT < high < 3.0 * ONE_BIT
 
 
 @pytest.mark.parametrize("data", [FP32, BF16, FP64, INT64, TEXT, NOISE], ids=lambda data: str(len(data)))
@@ -161,7 +161,7 @@ def test_the_probe_agrees_with_floating_point(data: Bytes, size: int) -> None:
             if len(plane):
                 counts = np.unique(plane, return_counts=True)[1]
                 bits = -(counts * np.log2(counts / len(plane))).sum() + (len(counts) - 1) * 0.72135
-                assert entropy / Probes.ONE_BIT == pytest.approx(min(bits / len(plane), 8), abs=0.08)
+                assert entropy / ONE_BIT == pytest.approx(min(bits / len(plane), 8), abs=0.08)
 
 
 ENTRY = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
