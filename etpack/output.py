@@ -40,9 +40,9 @@ def refuse_input(output: str | os.PathLike[str], source: str | os.PathLike[str])
     """Raise OutputError if both are the same file: the source is always kept."""
     with contextlib.suppress(OSError):
         if os.path.samefile(output, source) and os.path.isfile(source):
-            error = OutputError("is the input itself, which is kept", hint="choose another output with -o")
-            error.path = os.fspath(output)
-            raise error
+            raise OutputError(
+                "is the input itself, which is kept", hint="choose another output with -o", path=os.fspath(output)
+            )
 
 
 class Output(Protocol):
@@ -84,9 +84,9 @@ class FileOutput:
 
     def __enter__(self) -> FileOutput:
         if is_url(self.path):
-            error = OutputError("a URL cannot be written to", hint="write to a file with -o, and upload that")
-            error.path = shown(self.path)
-            raise error
+            raise OutputError(
+                "a URL cannot be written to", hint="write to a file with -o, and upload that", path=shown(self.path)
+            )
         try:
             with naming_file(self.path):
                 if _is_special(self.path):
@@ -217,9 +217,7 @@ def _temporary_path(path: str) -> str:
 
 
 def _exists(path: str) -> OutputError:
-    error = OutputError("exists already", hint="choose another output with -o, or overwrite it with -f")
-    error.path = path
-    return error
+    return OutputError("exists already", hint="choose another output with -o, or overwrite it with -f", path=path)
 
 
 def _check_room(folder: str, size: int) -> None:
