@@ -13,6 +13,7 @@ import pytest
 from click import Context
 
 import etpack
+from benchmarks import summary
 from etpack.cli import cli
 from etpack.errors import EtpackError, FormatError
 from tests.serving import serving, skip_without_libraries
@@ -178,3 +179,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_version_is_in_one_place() -> None:
     assert f'version = "{etpack.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f"## {etpack.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_goals_of_the_readme_are_those_of_the_benchmarks() -> None:
+    assert f"<!-- goals -->\n\n{summary.headline(summary.load())}\n\n" in README, "python -m tests.update_docs"

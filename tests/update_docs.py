@@ -1,7 +1,7 @@
 """Writes the generated parts of the documents anew: `python -m tests.update_docs`.
 
 They are the worked example of `schemas/etz-v1.md`, the byte map of `schemas/DESIGN.md` (whose sentences around it have
-figures of their own, which `tests/test_spec.py` checks), and what the commands of the README print.
+figures of their own, which `tests/test_spec.py` checks), what the commands of the README print, and its table of goals.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from benchmarks import summary
 from tests.test_device import SEGMENT, device_reads
 from tests.test_docs import error_tree, prepare, run_console
 from tests.test_spec import ROOT, byte_map, worked_example
@@ -27,6 +28,7 @@ def _update_readme(folder: Path) -> None:
     console = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
     path.write_text(console.sub(lambda match: run_console(match[0], folder), text), encoding="utf-8")
     _replace(path, r"(?<=```text\n)EtpackError.*?(?=\n```)", error_tree())
+    _replace(path, r"(?<=<!-- goals -->\n\n).*?(?=\n\n)", summary.headline(summary.load()))
 
 
 def main() -> None:
