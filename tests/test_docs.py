@@ -109,7 +109,7 @@ def test_make_targets_that_are_named_exist() -> None:
 def test_options_that_the_readme_names_exist() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
     assert len(named) > 10
-    commands = [cli.get_command(Context(cli), name) for name in cli.list_commands(Context(cli))]
+    commands = [cli, *(cli.get_command(Context(cli), name) for name in cli.list_commands(Context(cli)))]
     assert named <= {option for command in commands if command for each in command.params for option in each.opts}
 
 
