@@ -88,6 +88,7 @@ def test_repeated_noise_is_not_raw() -> None:
     assert len(made.stored) < len(block) // 20
 
 
+@pytest.mark.usefixtures("both_kernels")
 @pytest.mark.parametrize("codec", ["auto", "lz4", "raw"])
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_constant_block_stores_nothing(codec: str, value: int) -> None:
@@ -121,6 +122,7 @@ def test_many_blocks_are_encoded_as_one_by_one(codec: str, effort: Effort, use_f
         assert np.array_equal(out, several)
 
 
+@pytest.mark.usefixtures("both_kernels")
 def test_no_blocks_are_no_work() -> None:
     assert Encoder("auto", Effort.DEFAULT, True, 1).encode_many(np.empty((0, 4096), np.uint8)) == []
 
