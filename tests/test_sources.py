@@ -106,3 +106,16 @@ def test_pipes_and_devices_are_refused_without_waiting(tmp_path: Path) -> None:
     for place in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
         with pytest.raises(OSError, match="at random"):
             open_source(place)
+
+
+def test_a_close_during_a_read_is_no_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread = os.pread
+
+    def close_first(fd: int, size: int, offset: int) -> bytes:
+        source.close()
+        return pread(fd, size, offset)
+
+    source = FileSource(path)
+    monkeypatch.setattr("etpack.sources.os.pread", close_first)
+    with pytest.raises(ValueError, match="was closed"):
+        source.read_at(0, 10)

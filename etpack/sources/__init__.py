@@ -89,6 +89,17 @@ class FileSource:
             raise ValueError(f"{self.name} was closed")
         check_range(self, offset, size)
 
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Name the file in an OSError; one that comes of a `close` meanwhile is a ValueError, as after it."""
+        try:
+            yield
+        except OSError as exc:
+            if self._fd < 0:
+                raise ValueError(f"{self.name} was closed") from exc
+            exc.filename = self.name
+            raise
+
     def fingerprint(self) -> tuple[int, int, int]:
         """Size in bytes, and times of modification and change in ns, read anew; they differ when it was written to.
 
@@ -103,11 +114,8 @@ class FileSource:
 
     def read_at(self, offset: int, size: int) -> bytes:
         self._check(offset, size)
-        try:
+        with self._explaining():
             data = os.pread(self._fd, size, offset)
-        except OSError as exc:
-            exc.filename = self.name
-            raise
         if len(data) == size:
             return data
         buffer = bytearray(size)
@@ -118,19 +126,17 @@ class FileSource:
         self._check(offset, len(buffer))
         done = 0
         while done < len(buffer):
-            try:
+            with self._explaining():
                 count = os.preadv(self._fd, [buffer[done:]], offset + done)
-            except OSError as exc:
-                exc.filename = self.name
-                raise
             if count == 0:
                 raise _ended_early(self.name, offset + done)
             done += count
 
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        # First the number, then the file: another thread must not read from what gets the number next.
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
     def __enter__(self) -> FileSource:
         return self
