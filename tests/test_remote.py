@@ -89,6 +89,8 @@ def test_file_urls_are_paths(files: dict[str, bytes], folder: Path) -> None:
         etpack.compress(url, folder / "a b.pte", overwrite=True)
     with pytest.raises(SourceError, match="no host"):
         as_path("file://elsewhere/x")
+    with pytest.raises(SourceError, match="byte of zero"):
+        as_path("file:///x%00y")
 
 
 # Requests and bytes
@@ -446,6 +448,13 @@ def test_other_protocols_go_to_fsspec(large: bytes) -> None:
     for url, words in (("memory://folder/absent", "no such file"), ("memory://folder", "no file")):
         with pytest.raises(SourceError, match=words):
             open_source(url)
+
+
+def test_what_a_protocol_raises_names_the_url() -> None:
+    importlib.import_module("fsspec").filesystem("memory").pipe("/no.zip", b"no zip")
+    with pytest.raises(SourceError, match="BadZipFile") as caught:
+        open_source("zip://x::memory://no.zip")
+    assert caught.value.path == "zip://x::memory://no.zip"
 
 
 def test_protocols_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

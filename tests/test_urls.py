@@ -39,6 +39,8 @@ def test_what_is_a_url(text: str, wanted: bool) -> None:
         ("https://h:80/x?X-Signature=abc#part", "https://h:80/x?..."),
         ("https://h/a:b@c", "https://h/a:b@c"),
         ("https://h/\x1b[31m", "https://h/?[31m"),
+        ("zip://x::https://user:pass@h/y?z", "zip://x::https://user:***@h/y?..."),
+        ("s3://a::b/c", "s3://a::b/c"),
     ],
 )
 def test_secrets_are_not_shown(url: str, wanted: str) -> None:

@@ -120,6 +120,8 @@ class _Other:
                 f"protocol {protocol(url)!r} cannot be read",
                 hint="choose from abfs, file, gs, http, https, s3 and what else fsspec knows",
             ) from exc
+        except Exception as exc:
+            raise _failed(exc) from exc
         info = _call(self._fs.info, self._path)
         size = info.get("size")
         if info.get("type") == "directory" or not isinstance(size, int):
@@ -156,5 +158,9 @@ def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
     except FileNotFoundError as exc:
         raise SourceError("there is no such file", hint="check the URL") from exc
     except Exception as exc:
-        text = f"{type(exc).__name__}: {exc}".rstrip(": ")
-        raise SourceError(text, hint="check the URL, and that you may read it") from exc
+        raise _failed(exc) from exc
+
+
+def _failed(exc: Exception) -> SourceError:
+    text = f"{type(exc).__name__}: {exc}".rstrip(": ")
+    return SourceError(text, hint="check the URL, and that you may read it")

@@ -9,6 +9,7 @@ from pathlib import Path
 from etpack.errors import SourceError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_CHAINED = re.compile(r"::(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:[0-9]*)?")
 
 
@@ -24,6 +25,12 @@ def protocol(url: str) -> str:
 
 def shown(url: str) -> str:
     """Return a URL without what must not be printed: the password, and the query, which may be a signature."""
+    if protocol(url) not in ("http", "https"):  # fsspec takes chains, as zip://x::https://user:password@host/y
+        return "::".join(map(_shown, _CHAINED.split(url)))
+    return _shown(url)
+
+
+def _shown(url: str) -> str:
     head, _, rest = url.partition("://")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" not in authority and not _HOST.fullmatch(authority):
@@ -47,7 +54,7 @@ def as_path(source: str | os.PathLike[str]) -> str:
     """Return the path that a `file://` URL stands for; anything else unchanged.
 
     Raises:
-        SourceError: The URL names another host.
+        SourceError: The URL names another host, or stands for nothing that a path can be.
     """
     name = os.fspath(source)
     if not is_url(name) or protocol(name) != "file":
@@ -59,7 +66,10 @@ def as_path(source: str | os.PathLike[str]) -> str:
         raise SourceError(
             "a file:// URL has a path and no host", hint="write file:///folder/name, or the path alone", path=name
         )
-    return slash + unquote(path)
+    path = slash + unquote(path)
+    if "\0" in path:
+        raise SourceError("no path has a byte of zero in it", hint="check the URL", path=name)
+    return path
 
 
 def local_path(source: str | os.PathLike[str]) -> Path:
