@@ -455,6 +455,10 @@ def test_what_a_protocol_raises_names_the_url() -> None:
     with pytest.raises(SourceError, match="BadZipFile") as caught:
         open_source("zip://x::memory://no.zip")
     assert caught.value.path == "zip://x::memory://no.zip"
+    with pytest.raises(SourceError) as caught:
+        open_source("zip://x::http://user:secret@127.0.0.1:1/y")
+    assert "user:***@127" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
 def test_protocols_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ from etpack.sources import Source, check_range
 from etpack.sources.spool import SpooledSource, make_spool, write_at
 from etpack.sources.urls import protocol, shown
 from etpack.sources.web import INSTALL, Http
+
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"]+")
 
 
 class _Transport(Protocol):
@@ -162,5 +165,6 @@ def _call(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _failed(exc: Exception) -> SourceError:
-    text = f"{type(exc).__name__}: {exc}".rstrip(": ")
+    # Libraries put the URL into their texts, with the password.
+    text = _URL_IN_TEXT.sub(lambda match: shown(match[0]), f"{type(exc).__name__}: {exc}".rstrip(": "))
     return SourceError(text, hint="check the URL, and that you may read it")
