@@ -1,5 +1,5 @@
 # make demo   sets everything up in .venv, then packs, inspects, verifies and unpacks a real model
-# make test   sets everything up, then runs the tests
+# make test   sets everything up, then runs the tests; with COVERAGE=1 it counts the branches of etpack that they take
 # make bench  measures etpack against its peers, with BENCH_PLACES="files and folders", or quickly with the example models
 # make sweep, make lint, make format, make wheel-check, make test-export: what CI runs besides
 
@@ -13,6 +13,7 @@ BENCH_BIN := $(BENCH_VENV)/bin
 BENCH_PLACES ?=
 BENCH_RESULTS ?= benchmarks/results$(if $(strip $(BENCH_PLACES)),,/examples)
 PIP := -m pip --disable-pip-version-check --quiet
+BRANCHES := build/coverage/report.json
 DEMO := build/demo
 MODEL := examples/models/digits_fp32_xnnpack.pte
 
@@ -27,8 +28,10 @@ demo: $(VENV)/installed
 	cmp $(DEMO)/model.pte $(DEMO)/restored.pte && echo "The restored model is the same, byte for byte."
 
 test: $(VENV)/installed-dev
+	@rm -rf build/coverage
 	@$(BIN)/python -c 'from etpack.kernels import native; native or print("Left out: the tests of the inner loops in C. To get them: apt-get install gcc python3-dev, make clean, make test")'
-	$(BIN)/python -m pytest
+	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest
+	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage json --quiet -o $(BRANCHES) && $(BIN)/python -m tests.branches $(BRANCHES))
 
 # Damages files in some hundred thousand ways, and reads models that cost as much as any may; says how many, and how long it took.
 sweep: $(VENV)/installed-dev

@@ -22,6 +22,11 @@ _REMEDY = re.compile(
 )
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment, for a process that takes no part in coverage's measuring: it traces, counts, forks or is shot."""
+    return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended."""
@@ -50,7 +55,7 @@ class Faults:
         self.work = folder / "work"
         self._model, self._packed = model, packed
         command = [sys.executable, "-m", "tests.fault_server", str(folder), str(model)]
-        env = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+        env = {**unmeasured(), "OPENBLAS_NUM_THREADS": "1"}
         self._server = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
         self.fresh()
 

@@ -15,7 +15,7 @@ import pytest
 from etpack import interrupts
 from etpack.output import TEMPORARY_SUFFIX
 from tests.fault_server import STEPS
-from tests.faults import ROOT, Faults
+from tests.faults import ROOT, Faults, unmeasured
 from tests.test_faults_io import WRITERS
 
 CODES = {"INT": 130, "TERM": 143, "HUP": 129}
@@ -162,7 +162,7 @@ finally:
 
 def _start(faults: Faults, nth: int, number: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _AT_IMPORT, str(nth), str(int(number)), "compress", "-q", "model.pte", "-o", "out"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    env = {**unmeasured(), "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=faults.work, env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -209,7 +209,7 @@ except KeyboardInterrupt:
 
 def test_a_signal_that_python_would_swallow() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", _IN_A_DESTRUCTOR], cwd=ROOT, capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", _IN_A_DESTRUCTOR], cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=30
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "2", "")
 

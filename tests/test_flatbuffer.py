@@ -172,10 +172,10 @@ def test_a_bomb_of_shared_vectors_is_refused_soon() -> None:
         for child in root(data).tables(0):
             child.scalars(0, "I")
 
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(FaultError, match="steps"):
         walk()
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_reads_only_the_pages_it_touches() -> None:

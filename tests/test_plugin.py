@@ -29,10 +29,16 @@ def _run(env: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
 
 
-@pytest.mark.parametrize("options", [[], ["--no-filter"], ["--effort", "max"], ["--align", "512"]])
-def test_every_command_takes_it(installed: dict[str, str], digits: Path, tmp_path: Path, options: list[str]) -> None:
+@pytest.mark.parametrize("options", [["--no-filter"], ["--effort", "max"], ["--align", "512"]])
+def test_it_goes_with_every_option(installed: dict[str, str], digits: Path, tmp_path: Path, options: list[str]) -> None:
+    packed = tmp_path / "x.etz"
+    assert _run(installed, "compress", digits, "-o", packed, "--codec", "deflate", *options).returncode == 0
+    assert _run(installed, "verify", packed, "--against", digits).returncode == 0
+
+
+def test_every_command_takes_it(installed: dict[str, str], digits: Path, tmp_path: Path) -> None:
     packed, restored = tmp_path / "x.etz", tmp_path / "x.pte"
-    result = _run(installed, "compress", digits, "-o", packed, "--codec", "deflate", *options, "--json")
+    result = _run(installed, "compress", digits, "-o", packed, "--codec", "deflate", "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["results"][0]["ratio"] > 1.05
     assert _run(installed, "verify", packed, "--against", digits).returncode == 0

@@ -574,11 +574,11 @@ def test_truncated_at_every_length(number: int) -> None:
 
 @pytest.mark.parametrize("number", range(3))
 def test_every_byte_changed(number: int) -> None:
+    """To one of four values each, in turn; `make sweep` flips every bit."""
     data = bytearray(small_files()[number])
     for at, old in enumerate(data):
-        for new in {0, 0xFF, old ^ 1, old ^ 0x80} - {old}:
-            data[at] = new
-            check(bytes(data))
+        data[at] = (0, 0xFF, old ^ 1, old ^ 0x80)[(at + at // 4) % 4]
+        check(bytes(data))
         data[at] = old
 
 
