@@ -1,4 +1,4 @@
-"""Says how many branches of etpack the tests took; fails below 95 %. `make test COVERAGE=1` runs it on coverage's JSON."""
+"""Says how many branches of etpack the tests took; fails below 95 %. `make test COVERAGE=1` runs it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _REMEDY = re.compile(
 
 
 def unmeasured() -> dict[str, str]:
-    """The environment, for a process that takes no part in coverage's measuring: it traces, counts, forks or is shot."""
+    """The environment, for a process that coverage does not measure: it traces, counts, forks or is shot."""
     return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
 

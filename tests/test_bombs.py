@@ -114,3 +114,11 @@ def test_a_bomb_is_an_error_of_the_command(tmp_path: Path) -> None:
     result = run("inspect", path)
     assert (result.returncode, result.stdout) == (1, "")
     assert "--opaque" in result.stderr
+
+
+def test_smaller_groups_are_counted() -> None:
+    delegates = [DelegateSpec(f"Backend{number:03}", b"%d" % number) for number in range(300)]
+    report = inspect_file(build_pte(PteSpec(methods=[MethodSpec(delegates=delegates)])))
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=120, markup=False, highlight=False))
+    assert "smaller groups; --all shows them" in out.getvalue()

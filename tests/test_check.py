@@ -17,7 +17,7 @@ from etpack.errors import SourceError
 from etpack.layout import HEADER_SIZE, CodecId, FilterId, SectionType
 from etpack.pte import FileKind, Role
 from etpack.reader import EtzFile
-from etpack.sources import BufferSource
+from etpack.sources import BufferSource, FileSource
 from tests.make_etz import (
     BlockSpec,
     EtzSpec,
@@ -519,3 +519,11 @@ def test_memory_does_not_grow_with_the_content(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 16 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_a_source_that_was_given_stays_open(packed_digits: Path, digits: Path) -> None:
+    for path in (packed_digits, digits):
+        with FileSource(path) as source:
+            assert verify_file(source).ok
+            assert verify_file(source, fast=True).ok
+            assert source.read_at(0, 1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import click
@@ -111,6 +112,41 @@ def test_stdout_carries_the_data_when_asked(model: Path) -> None:
     assert restored.stdout == model.read_bytes()
 
 
+def _on_a_terminal(*args: object) -> tuple[int, str]:
+    """Run etpack with stdout and stderr on a terminal; return its exit code and what the terminal got."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "etpack", *map(str, args)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        with open(ours, "rb", buffering=0) as terminal, suppress(OSError):  # EIO once nothing writes any more
+            while piece := terminal.read(65536):
+                shown += piece
+    return process.returncode, shown.decode()
+
+
+def test_a_terminal_shows_how_far_it_is(model: Path) -> None:
+    code, shown = _on_a_terminal("compress", model)
+    assert code == 0, shown
+    assert "━" in shown
+    assert "ratio 1.18" in shown
+    assert "━" not in _on_a_terminal("compress", "-q", "-f", model)[1]
+
+
+def test_a_terminal_gets_no_binary_data(packed_digits: Path) -> None:
+    code, shown = _on_a_terminal("decompress", packed_digits, "-o", "-")
+    assert code == 2
+    assert "does not go to a terminal" in shown
+    assert "ET12" not in shown
+
+
+def test_data_for_a_closed_stdout_is_an_error(packed_digits: Path) -> None:
+    line = f"'{sys.executable}' -m etpack decompress '{packed_digits}' -o - >&-"
+    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 4
+    assert result.stderr.startswith("etpack: error: stdout: is closed")
+
+
 def _validate(command: str, output: str) -> None:
     schema = json.loads((ROOT / "schemas" / f"{command}.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(json.loads(output))
@@ -205,6 +241,8 @@ def test_options_reach_the_file(model: Path) -> None:
         (["compress", "m.pte", "--codec", "brotli"], 2, "no codec 'brotli'"),
         (["compress", "m.pte", "--codec", "lz4-bitplanes"], 2, "choose from auto, zstd, lz4, raw"),
         (["compress", "-"], 2, "at random"),
+        (["compress", ""], 2, "an empty name"),
+        (["decompress", "a.etz", "b.etz", "-o", "x"], 2, "-o takes one"),
         (["compress", "m.pte", "-f", "-o", "m.pte"], 2, "is the input itself"),
         (["extract", "m.pte", "--range", "0:1", "-f", "-o", "m.pte"], 2, "is the input itself"),
         (["compress", "m.pte", "m.pte", "-o", "x"], 2, "-o takes one"),

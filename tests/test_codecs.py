@@ -140,3 +140,11 @@ def test_unknown_codecs_are_named() -> None:
     with pytest.raises(CodecMissingError, match="brotli") as caught:
         codecs.by_name("brotli")
     assert "zstd" in (caught.value.hint or "")
+
+
+@pytest.mark.usefixtures("clean_registry")
+def test_a_name_is_looked_for_among_all_private_codecs() -> None:
+    codecs.register(Reverse())
+    with pytest.raises(CodecMissingError, match="brotli") as caught:
+        codecs.by_name("brotli")
+    assert "reverse" in (caught.value.hint or "")

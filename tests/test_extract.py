@@ -275,3 +275,9 @@ def test_wrong_usage(packed_digits: Path, tmp_path: Path, arguments: list[str]) 
     result = CliRunner().invoke(cli, ["extract", str(packed_digits), *arguments, "-o", str(tmp_path / "part")])
     assert result.exit_code == 2 or getattr(result.exception, "exit_code", None) == 2
     assert not (tmp_path / "part").exists()
+
+
+def test_a_model_without_named_data_says_so() -> None:
+    with pytest.raises(PickError, match="no named data") as caught:
+        pick_key(model_of(build_pte(PteSpec())), "key")
+    assert "--segment" in (caught.value.hint or "") or "inspect" in (caught.value.hint or "")

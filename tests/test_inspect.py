@@ -348,3 +348,9 @@ def test_a_constant_is_not_taken_for_an_offset(tmp_path: Path) -> None:
     (extent,) = inspect_file(tmp_path / "x.etz").extents
     assert extent.stored is not None
     assert (extent.stored.stored_size, extent.stored.shared_count) == (15 * 256 + 3, 0)
+
+
+def test_a_file_without_blocks_has_a_table_without_rows() -> None:
+    report = inspect_file(ROOT / "schemas" / "vectors" / "ok_empty.etz", blocks=True)
+    assert report.blocks == ()
+    assert "Blocks (0)" in render(report)

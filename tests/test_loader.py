@@ -10,7 +10,10 @@ import etpack
 from etpack import CorruptError, DataLoader
 from etpack.loader import SegmentInfo, SegmentType
 from etpack.memory.sequence import load_sequence
+from etpack.pte import read_model
+from etpack.sources import BufferSource
 from tests.counting import count_decodes
+from tests.make_pte import DelegateSpec, MethodSpec, PteSpec, build_pte
 
 
 @pytest.fixture(params=["etz", "plain"])
@@ -117,3 +120,16 @@ def test_loads_decode_no_block_of_another_segment(packed_digits: Path, monkeypat
             }
             assert set(decoded) <= wanted
             assert len(decoded) == len(set(decoded))
+
+
+def test_blobs_inside_the_program_are_not_loaded_for_themselves() -> None:
+    delegates = [DelegateSpec(data=b"inside" * 9, inline=True), DelegateSpec(data=b"outside" * 9)]
+    model = read_model(BufferSource(build_pte(PteSpec([MethodSpec(delegates=delegates)]))))
+    loads = [load for load in load_sequence(model) if load.info.type == SegmentType.BACKEND]
+    assert [load.range for load in loads] == [segment.range for segment in model.segments if segment.range.size]
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_threads_are_too_few(packed_digits: Path, jobs: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        etpack.open(packed_digits, jobs=jobs)

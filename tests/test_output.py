@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from etpack.cli import cli, report_error
-from etpack.disk import start_write_back
+from etpack.disk import start_write_back, write_all
 from etpack.output import TEMPORARY_SUFFIX, FileOutput, OutputError
 
 
@@ -184,3 +184,9 @@ def test_a_disk_without_room_is_refused_early(
     assert CliRunner().invoke(cli, ["decompress", "m.etz", "-q", "-o", "/dev/null"]).exit_code == 0
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=0, free=0))
     assert CliRunner().invoke(cli, ["decompress", "m.etz", "-f"]).exit_code == 0, "not all file systems say"
+
+
+def test_a_device_that_takes_nothing_is_an_error() -> None:
+    with pytest.raises(OSError, match="takes no more bytes") as caught:
+        write_all(lambda _: 0, b"data")
+    assert caught.value.errno == errno.EIO

@@ -12,7 +12,8 @@ from etpack import plan
 from etpack.errors import LimitError
 from etpack.plan import Extent
 from etpack.pte import Delegate, FileKind, Method, ModelFile, Range, Role, Segment, Tensor, read_model
-from etpack.sources import open_source
+from etpack.sources import BufferSource, open_source
+from tests.make_pte import MethodSpec, PteSpec, TensorSpec, build_pte, weights
 
 BLOCK = 4096
 
@@ -169,3 +170,13 @@ def test_spans_cover_the_content_and_bound_memory(pieces: list[tuple[int, int]],
 def test_an_opaque_content_is_one_extent() -> None:
     assert plan.cut_opaque(0).extents == ()
     assert plan.cut_opaque(5).extents == (Extent(Range(0, 5), Role.OPAQUE),)
+
+
+def test_large_constants_inside_the_flatbuffer_are_extents() -> None:
+    constants = [TensorSpec(weights(count)) for count in (100, 2 * BLOCK)]
+    data = build_pte(PteSpec([MethodSpec(tensors=constants)], inline_constants=True))
+    model = read_model(BufferSource(data))
+    extents = plan.cut_model(model, BLOCK).extents
+    inside = [extent.range for extent in extents if extent.role is Role.CONSTANT]
+    assert inside == [tensor.data for tensor in model.tensors if tensor.data and tensor.data.size >= BLOCK]
+    assert inside

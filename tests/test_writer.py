@@ -12,10 +12,11 @@ import pytest
 import etpack
 from etpack import Effort, Options, layout
 from etpack.codecs import ZSTD, BytesLike
-from etpack.errors import CodecMissingError, EtpackError, PteError, SourceError
+from etpack.errors import CodecMissingError, EtpackError, LimitError, PteError, SourceError
 from etpack.plan import cut_model
 from etpack.pte import FileKind, Role
-from etpack.sources import FileSource
+from etpack.sources import BufferSource, FileSource
+from etpack.writer import pack
 
 ALL_OPTIONS = [
     Options(4096),
@@ -220,3 +221,14 @@ def test_the_footer_has_the_maxima(packed_digits: Path) -> None:
         assert footer.max_stored_block == max(block.entry.stored_size for block in file.blocks())
         assert footer.codecs == (layout.CodecId.ZSTD,)
         assert 0 < footer.max_plane_scratch <= footer.block_size
+
+
+class _Endless(BufferSource):
+    """Says that it is larger than any `.etz` may be."""
+
+    size = 1 << 48
+
+
+def test_a_content_has_a_largest_size(tmp_path: Path) -> None:
+    with pytest.raises(LimitError, match="256 TiB"), FileOutput(tmp_path / "x.etz") as output:
+        pack(_Endless(b""), output, Options(opaque=True))

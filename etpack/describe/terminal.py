@@ -12,7 +12,7 @@ from etpack.describe.words import both, coding, human, plural, ratio, safe
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from etpack.report import Packing, Report
+    from etpack.report import Packing, ProgramReport, Report
 
 PIPED_WIDTH = 120
 
@@ -71,7 +71,7 @@ def _print_summary(report: Report, console: Console) -> None:
         for label, text in _packing_lines(report.packing):
             grid.add_row(label, text)
     if report.program:
-        grid.add_row("program", _program_line(report))
+        grid.add_row("program", _program_line(report.program))
     console.print(grid)
 
 
@@ -100,10 +100,7 @@ def _device_line(packing: Packing) -> str:
     return f"{largest} for the largest stored block, {scratch} of scratch for planes"
 
 
-def _program_line(report: Report) -> str:
-    program = report.program
-    if program is None:
-        return ""
+def _program_line(program: ProgramReport) -> str:
     header = f"header of {program.header_length} bytes" if program.header_length else "no extended header"
     keys = f", {plural(program.named_data_count, 'key')} of named data" if program.named_data_count else ""
     return f"{human(program.size)} of flatbuffer, {header}, {plural(program.segment_count, 'segment')}{keys}"
