@@ -21,6 +21,8 @@ _BITPLANES_NOISE = ONE_BIT * 750 // 100
 _MAY_REPEAT = ONE_BIT * 675 // 100
 # Bytes of so few bits often come in runs, which a match finder sees and an entropy coder does not.
 _RUNS = 2 * ONE_BIT
+# No codec makes less than this of anything that is not constant.
+_SMALLEST_STREAM = 10
 # From this size in bytes on, a part is looked at before all of it is coded.
 WORTH_A_LOOK = 4096
 
@@ -80,7 +82,7 @@ def _uncoded(part: Part, effort: Effort) -> Stream | None:
             return Stream(CodecId.RAW, part.data.data)
     elif part.entropy < _RUNS and is_constant(part.data):
         return Stream(CodecId.CONSTANT, b"", int(part.data[0]))
-    return None
+    return Stream(CodecId.RAW, part.data.data) if len(part.data) <= _SMALLEST_STREAM else None
 
 
 def _code_with_zstd(parts: Sequence[Part], effort: Effort) -> list[Stream]:

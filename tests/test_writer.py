@@ -13,6 +13,7 @@ import etpack
 from etpack import Effort, Options, layout
 from etpack.codecs import ZSTD, BytesLike
 from etpack.errors import CodecMissingError, EtpackError, LimitError, PteError, SourceError
+from etpack.output import FileOutput
 from etpack.plan import cut_model
 from etpack.pte import FileKind, Role
 from etpack.sources import BufferSource, FileSource
