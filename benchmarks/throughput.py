@@ -26,7 +26,7 @@ above 1 etpack is faster. etpack hashes the content, decodes and compares what i
 the file; zstd and lz4 do none of that, so the rows with ", sync" wait for the disk too.
 """
 
-_EVERYTHING = 1000 * MEGABYTE
+_EVERYTHING = 500 * MEGABYTE
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Contest:
         group: Commands of a group take turns.
         command: Its words; "{out}" is the file to write, without it stdout goes nowhere.
         peers: The names that etpack's command is compared with; a peer has none.
-        every_size: Whether files of more than 1 GB get it too.
+        every_size: Whether files of more than 500 MB get it too.
     """
 
     group: str

@@ -20,7 +20,7 @@ from etpack.sources.urls import is_url, shown
 TEMPORARY_SUFFIX = ".etpack-tmp"
 _LONGEST_NAME = 255
 # Every so many bytes the disk begins to write, so that waiting for it at the end is short.
-_WRITE_BACK_SIZE = 32 << 20
+_WRITE_BACK_SIZE = 128 << 20
 
 # What `os.link` says where a file system has no hard links, or does not want this one.
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
