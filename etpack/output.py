@@ -12,15 +12,13 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
-from etpack.disk import free_space, start_write_back, write_all
+from etpack.disk import free_space, write_all
 from etpack.errors import EtpackError, naming_file
 from etpack.interrupts import held_back
 from etpack.sources.urls import is_url, shown
 
 TEMPORARY_SUFFIX = ".etpack-tmp"
 _LONGEST_NAME = 255
-# Every so many bytes the disk begins to write, so that waiting for it at the end is short.
-_WRITE_BACK_SIZE = 128 << 20
 
 # What `os.link` says where a file system has no hard links, or does not want this one.
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)
@@ -76,9 +74,6 @@ class FileOutput:
         self.path = os.fspath(path)
         self._size = size
         self._overwrite = overwrite
-        self._written = 0
-        # Up to where the system was told to write to the disk.
-        self._started = 0
         # None for a device or a pipe.
         self._temporary: str | None = None
 
@@ -127,10 +122,6 @@ class FileOutput:
     def write(self, data: bytes | memoryview) -> None:
         with naming_file(self.path):
             write_all(lambda view: os.write(self._fd, view), data)
-        self._written += len(data)
-        if self._written - self._started >= _WRITE_BACK_SIZE:
-            start_write_back(self._fd, self._started, self._written - self._started)
-            self._started = self._written
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from etpack.cli import cli, report_error
-from etpack.disk import start_write_back, write_all
+from etpack.disk import write_all
 from etpack.output import TEMPORARY_SUFFIX, FileOutput, OutputError
 
 
@@ -95,22 +95,6 @@ def test_short_writes_are_made_up_for(tmp_path: Path, monkeypatch: pytest.Monkey
     with FileOutput(tmp_path / "x") as out:
         out.write(b"0123456789")
     assert (tmp_path / "x").read_bytes() == b"0123456789"
-
-
-def test_the_disk_begins_to_write_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[tuple[int, int]] = []
-
-    def note(fd: int, offset: int, size: int) -> None:
-        begun.append((offset, size))
-        start_write_back(fd, offset, size)
-
-    monkeypatch.setattr("etpack.output._WRITE_BACK_SIZE", 10)
-    monkeypatch.setattr("etpack.output.start_write_back", note)
-    with FileOutput(tmp_path / "x") as out:
-        for _ in range(7):
-            out.write(b"four")
-    assert begun == [(0, 12), (12, 12)]
-    assert (tmp_path / "x").read_bytes() == b"four" * 7
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "link"])
