@@ -13,6 +13,8 @@ BENCH_BIN := $(BENCH_VENV)/bin
 BENCH_PLACES ?=
 BENCH_RESULTS ?= benchmarks/results$(if $(strip $(BENCH_PLACES)),,/examples)
 PIP := -m pip --disable-pip-version-check --quiet
+# As a plain path: the other way has Python import a finder whenever it starts.
+EDITABLE := --config-settings editable_mode=compat -e
 BRANCHES := build/coverage/report.json
 DEMO := build/demo
 MODEL := examples/models/digits_fp32_xnnpack.pte
@@ -68,23 +70,23 @@ $(VENV)/python:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml setup.py etpack/_kernels.c | $(VENV)/python
-	$(BIN)/python $(PIP) install -e .
+	$(BIN)/python $(PIP) install $(EDITABLE) .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml setup.py etpack/_kernels.c | $(VENV)/python
-	$(BIN)/python $(PIP) install -e '.[dev]'
+	$(BIN)/python $(PIP) install $(EDITABLE) '.[dev]'
 	@touch $@ $(VENV)/installed
 
 # torch goes first and pinned, so that nothing else picks a build of it.
 $(EXPORT_VENV)/installed: pyproject.toml setup.py tests/export/requirements.txt
 	$(PYTHON) -m venv $(EXPORT_VENV)
 	$(EXPORT_BIN)/python $(PIP) install "$$(grep '^torch==' tests/export/requirements.txt)"
-	ETPACK_WITHOUT_C=1 $(EXPORT_BIN)/python $(PIP) install -r tests/export/requirements.txt -e '.[test]'
+	ETPACK_WITHOUT_C=1 $(EXPORT_BIN)/python $(PIP) install -r tests/export/requirements.txt $(EDITABLE) '.[test]'
 	@touch $@
 
 $(BENCH_VENV)/installed: pyproject.toml setup.py benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_BIN)/python $(PIP) install -e .
+	$(BENCH_BIN)/python $(PIP) install $(EDITABLE) .
 	@grep -v '^#' benchmarks/requirements.txt | while read -r peer; do \
 	    $(BENCH_BIN)/python $(PIP) install "$$peer" || echo "make: $$peer cannot be installed; its figures will be missing" >&2; \
 	done

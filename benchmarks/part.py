@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import re
 import signal
@@ -162,6 +163,8 @@ def run_parts(parts: Sequence[Part], description: str) -> Path:
     # As Ctrl-C: what was made on the way is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     arguments.results.mkdir(parents=True, exist_ok=True)
+    # As an install does; otherwise commands may compile themselves at every start.
+    compileall.compile_dir(Path(etpack.__file__).parent, quiet=2)
     with tempfile.TemporaryDirectory(prefix="work-", dir=arguments.work or arguments.results) as work:
         bench = Bench(files, Path(work), rounds=arguments.rounds)
         for part in parts:

@@ -22,7 +22,7 @@ from etpack.layout import ExtentEntry
 from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
-from etpack.plan import Cut, Extent, Row, Span, cut_model, cut_opaque, spans
+from etpack.plan import SPAN_SIZE, Cut, Extent, Row, Span, cut_model, cut_opaque, spans
 from etpack.pte import FileKind, Range, read_model
 from etpack.reader import available_processors, check_jobs, is_etz
 from etpack.selfcheck import check_blocks
@@ -199,7 +199,7 @@ def _encode_span(source: Source, span: Span, encoder: Encoder, alignment: int, c
 
 
 def _in_order(encode: Callable[[Span], _EncodedSpan], todo: Iterator[Span], jobs: int) -> Iterator[_EncodedSpan]:
-    """Yield the encoded spans in order, with at most two per thread in memory."""
+    """Yield the encoded spans in order, with two per thread in memory, or one where a span is one large block."""
     if jobs == 1:
         yield from map(encode, todo)
         return
@@ -208,7 +208,7 @@ def _in_order(encode: Callable[[Span], _EncodedSpan], todo: Iterator[Span], jobs
         try:
             for span in todo:
                 pending.append(pool.submit(encode, span))
-                if len(pending) > 2 * jobs:
+                if len(pending) > (2 * jobs if span.range.size <= SPAN_SIZE else jobs):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

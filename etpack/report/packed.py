@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from etpack import layout
 from etpack.layout import CodecId, FilterId, IndexEntry, PlaneEntry, SectionType
 from etpack.reader import EtzFile
@@ -75,6 +73,8 @@ def describe_storage(file: EtzFile, source: Source) -> tuple[Packing, tuple[Stor
 
     Goes through the index once, and reads from `source`, the `.etz`, one directory for each filter in each extent.
     """
+    import numpy as np  # a model that is not packed needs none of it
+
     block_counts = [-(-extent.content_size // file.block_size) for extent in file.extents]
     offsets, sizes, kinds = layout.index_columns(file.index)
     # Each stored block counts where it comes first; where nothing is stored, the offset is a value.
