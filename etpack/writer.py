@@ -208,7 +208,7 @@ def _in_order(encode: Callable[[Span], _EncodedSpan], todo: Iterator[Span], jobs
         try:
             for span in todo:
                 pending.append(pool.submit(encode, span))
-                if len(pending) > (2 * jobs if span.range.size <= SPAN_SIZE else jobs):
+                if len(pending) > (2 * jobs if span.range.size <= SPAN_SIZE else jobs - 1):
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
