@@ -52,7 +52,7 @@ def shares(work: Callable[[], object]) -> tuple[float, dict[str, float]]:
     start = time.process_time()
     work()
     total = time.process_time() - start
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(time.process_time)
     profile.runcall(work)
     found: defaultdict[str, float] = defaultdict(float)
     for (_, _, name), (_, _, seconds, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
