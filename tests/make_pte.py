@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,15 @@ class TensorSpec:
     buffer_index: int | None = None
     # Says this scalar type instead of the one of `dtype`.
     scalar_type: int | None = None
+    # As the sizes are, if None.
+    dim_order: Sequence[int] | None = None
+    storage_offset: int = 0
+    shape_dynamism: int = 0
+    # Where a planned or mutable tensor is put.
+    memory_id: int = 1
+    memory_offset: int = 0
+    # Which list of mutable data it says it starts from.
+    mutable_list: int = 0
 
 
 @dataclass
@@ -65,6 +74,39 @@ class DelegateSpec:
     # Says this location and this index instead of the true ones.
     location: int | None = None
     index: int | None = None
+    # Keys and values; no list at all if None.
+    compile_specs: Sequence[tuple[str | None, bytes | None]] | None = ()
+
+
+@dataclass
+class ValueSpec:
+    """A value of any type; `items` go into a vector of `width` bytes each, which is left out if None."""
+
+    kind: int
+    items: Sequence[int] | None = None
+    width: int = 4
+    # Whether it has a table at all.
+    filled: bool = True
+
+
+@dataclass
+class InstructionSpec:
+    """An instruction of any type; `numbers` are its fields that are numbers, from slot 0 on."""
+
+    kind: int
+    numbers: Sequence[int] = (0,)
+    # Arguments in slot 1; left out if None.
+    args: Sequence[int] | None = None
+    filled: bool = True
+
+
+@dataclass
+class ChainSpec:
+    """A chain; without a list of instructions if None."""
+
+    instructions: Sequence[InstructionSpec] | None = ()
+    inputs: Sequence[int] = ()
+    outputs: Sequence[int] = ()
 
 
 @dataclass
@@ -77,6 +119,16 @@ class MethodSpec:
     planned_buffers: Sequence[int] = (1024,)
     other_values: int = 2
     operators: int = 1
+    # Values after those.
+    more_values: Sequence[ValueSpec] = ()
+    # The first value, if there is one, if None.
+    inputs: Sequence[int] | None = None
+    outputs: Sequence[int] | None = None
+    chains: Sequence[ChainSpec] = (ChainSpec(),)
+    # Name and overload of each operator.
+    operator_name: tuple[str | None, str | None] = ("aten::add", "out")
+    # Slots that are left out.
+    absent: Collection[int] = ()
 
 
 @dataclass
@@ -90,6 +142,9 @@ class NamedSpec:
     sizes: Sequence[int] | None = None
     # Says this segment instead of the true one.
     segment: int | None = None
+    # Says this scalar type and this order of dimensions.
+    scalar_type: int | None = None
+    dim_order: Sequence[int] | None = None
 
 
 @dataclass
@@ -120,6 +175,13 @@ class PteSpec:
     mutable_segment: int | None = None
     # Offsets inside the constant segment, by buffer index.
     constant_offsets: Mapping[int, int] = field(default_factory=dict)
+    # Segments that further lists of mutable data cut.
+    more_mutable_segments: Sequence[int] = ()
+    # Buffers in the flatbuffer beside the constant segment.
+    more_inline_constants: Sequence[bytes] = ()
+    inline_alignment: int = 16
+    # Bytes that the header takes.
+    header_room: int | None = None
 
 
 @dataclass
@@ -168,14 +230,16 @@ def build_ptd(spec: PtdSpec) -> bytes:
     return _patched(_insert(flatbuffer, header, 48).ljust(base, b"\0") + data + spec.trailing, spec.patches)
 
 
-def build_bpte(nested: bytes | None, *, identifier: bytes = bundled_program.IDENTIFIER, version: int = 2) -> bytes:
+def build_bpte(
+    nested: bytes | None, *, identifier: bytes = bundled_program.IDENTIFIER, version: int = 2, alignment: int = 32
+) -> bytes:
     """Return the bytes of a .bpte around a .pte; without any program if None."""
     builder = Builder(1024)
     suites = _tables(builder, [_table(builder)])
     fields = [_u32(bundled_program.BundledProgram.VERSION, version)]
     fields.append(_offset(bundled_program.BundledProgram.METHOD_TEST_SUITES, suites))
     if nested is not None:
-        fields.append(_offset(bundled_program.BundledProgram.PROGRAM, _blob(builder, nested, 32)))
+        fields.append(_offset(bundled_program.BundledProgram.PROGRAM, _blob(builder, nested, alignment)))
     builder.Finish(_table(builder, *fields), file_identifier=identifier)
     return bytes(builder.Output())
 
@@ -213,7 +277,7 @@ class _PteBuilder:
         spec = self.spec
         length = (32 if self.data else 0) if spec.header_length is None else spec.header_length
         flatbuffer = self._flatbuffer()
-        room = align_up(length, 16)
+        room = align_up(length, 16) if spec.header_room is None else spec.header_room
         size = len(flatbuffer) + room
         base = align_up(size, spec.segment_alignment) if self.data else 0
         header = struct.pack(
@@ -237,6 +301,9 @@ class _PteBuilder:
         else:
             cut = self._subsegments(spec.constant_segment or 0, self.constant_offsets, spec.constant_offsets)
             fields.append(_offset(slots.CONSTANT_SEGMENT, cut))
+            if spec.more_inline_constants:
+                buffers = [self._wrapped(data) for data in spec.more_inline_constants]
+                fields.append(_offset(slots.CONSTANT_BUFFER, _tables(builder, buffers)))
         if self.inline_blobs:
             inline = [self._wrapped(data) for data in self.inline_blobs]
             fields.append(_offset(slots.BACKEND_DELEGATE_DATA, _tables(builder, inline)))
@@ -244,8 +311,9 @@ class _PteBuilder:
         fields.append(_offset(slots.SEGMENTS, _tables(builder, segments)))
         if self.mutables:
             number = self.first_mutable if spec.mutable_segment is None else spec.mutable_segment
-            cut = self._subsegments(number, self.mutable_offsets, {})
-            fields.append(_offset(slots.MUTABLE_DATA_SEGMENTS, _tables(builder, [cut])))
+            numbers = [number, *spec.more_mutable_segments]
+            cuts = [self._subsegments(each, self.mutable_offsets, {}) for each in numbers]
+            fields.append(_offset(slots.MUTABLE_DATA_SEGMENTS, _tables(builder, cuts)))
         if spec.named_data:
             named = [self._named(each) for each in spec.named_data]
             fields.append(_offset(slots.NAMED_DATA, _tables(builder, named)))
@@ -254,7 +322,9 @@ class _PteBuilder:
 
     def _wrapped(self, data: bytes) -> int:
         """A Buffer or a BackendDelegateInlineData: both have their bytes in slot 0."""
-        return _table(self.builder, _offset(program.Buffer.STORAGE, _blob(self.builder, data, 16)))
+        return _table(
+            self.builder, _offset(program.Buffer.STORAGE, _blob(self.builder, data, self.spec.inline_alignment))
+        )
 
     def _subsegments(self, number: int, offsets: Sequence[int], lies: Mapping[int, int]) -> int:
         said = [lies.get(index, offset) for index, offset in enumerate(offsets)]
@@ -276,18 +346,56 @@ class _PteBuilder:
         builder, slots = self.builder, program.ExecutionPlan
         values = [self._value(program.KernelTypes.TENSOR, self._tensor(tensor)) for tensor in method.tensors]
         values += [self._value(program.KernelTypes.INT, _table(builder)) for _ in range(method.other_values)]
-        count = len(values)
-        fields = [_offset(slots.VALUES, _tables(builder, values))]
-        fields.append(_offset(slots.INPUTS, _scalars(builder, range(min(count, 1)), 4, builder.PrependInt32)))
-        fields.append(_offset(slots.OUTPUTS, _scalars(builder, range(min(count, 1)), 4, builder.PrependInt32)))
-        operators = [_table(builder) for _ in range(method.operators)]
-        fields.append(_offset(slots.OPERATORS, _tables(builder, operators)))
-        fields.append(_offset(slots.DELEGATES, _tables(builder, [self._delegate(each) for each in method.delegates])))
-        sizes = _scalars(builder, [0, *method.planned_buffers], 8, builder.PrependInt64)
-        fields.append(_offset(slots.NON_CONST_BUFFER_SIZES, sizes))
+        values += [self._any_value(value) for value in method.more_values]
+        ends = range(min(len(values), 1))
+        operators = [self._operator(*method.operator_name) for _ in range(method.operators)]
+        parts = {
+            slots.VALUES: _tables(builder, values),
+            slots.INPUTS: _ints(builder, ends if method.inputs is None else method.inputs),
+            slots.OUTPUTS: _ints(builder, ends if method.outputs is None else method.outputs),
+            slots.CHAINS: _tables(builder, [self._chain(chain) for chain in method.chains]),
+            slots.OPERATORS: _tables(builder, operators),
+            slots.DELEGATES: _tables(builder, [self._delegate(each) for each in method.delegates]),
+            slots.NON_CONST_BUFFER_SIZES: _scalars(builder, [0, *method.planned_buffers], 8, builder.PrependInt64),
+        }
         if method.name is not None:
-            fields.append(_offset(slots.NAME, builder.CreateString(method.name)))
+            parts[slots.NAME] = builder.CreateString(method.name)
+        return _table(builder, *(_offset(slot, part) for slot, part in parts.items() if slot not in method.absent))
+
+    def _any_value(self, value: ValueSpec) -> int:
+        builder, fields = self.builder, []
+        if value.items is not None:
+            prepend = {1: builder.PrependUint8, 4: builder.PrependInt32, 8: builder.PrependInt64}[value.width]
+            fields.append(_offset(0, _scalars(builder, value.items, value.width, prepend)))
+        if value.filled:
+            return self._value(value.kind, _table(builder, *fields))
+        return _table(builder, _u8(program.EValue.VAL_TYPE, value.kind))
+
+    def _operator(self, name: str | None, overload: str | None) -> int:
+        texts = {program.Operator.NAME: name, program.Operator.OVERLOAD: overload}
+        made = {slot: self.builder.CreateString(text) for slot, text in texts.items() if text is not None}
+        return _table(self.builder, *(_offset(slot, text) for slot, text in made.items()))
+
+    def _chain(self, chain: ChainSpec) -> int:
+        builder, slots = self.builder, program.Chain
+        fields = [
+            _offset(slots.INPUTS, _ints(builder, chain.inputs)),
+            _offset(slots.OUTPUTS, _ints(builder, chain.outputs)),
+        ]
+        if chain.instructions is not None:
+            made = [self._instruction(instruction) for instruction in chain.instructions]
+            fields.append(_offset(slots.INSTRUCTIONS, _tables(builder, made)))
         return _table(builder, *fields)
+
+    def _instruction(self, instruction: InstructionSpec) -> int:
+        builder, slots = self.builder, program.Instruction
+        fields = [_i32(slot, number) for slot, number in enumerate(instruction.numbers)]
+        if instruction.args is not None:
+            fields.append(_offset(program.KernelCall.ARGS, _ints(builder, instruction.args)))
+        kind = _u8(slots.INSTR_ARGS_TYPE, instruction.kind)
+        return _table(
+            builder, kind, *([_offset(slots.INSTR_ARGS, _table(builder, *fields))] if instruction.filled else [])
+        )
 
     def _value(self, kind: int, table: int) -> int:
         return _table(self.builder, _u8(program.EValue.VAL_TYPE, kind), _offset(program.EValue.VAL, table))
@@ -296,12 +404,19 @@ class _PteBuilder:
         builder, slots = self.builder, program.Tensor
         index = self._buffer_index(tensor) if tensor.buffer_index is None else tensor.buffer_index
         fields = [_i8(slots.SCALAR_TYPE, _scalar_type(tensor.dtype, tensor.scalar_type))]
-        fields.append(_offset(slots.SIZES, _sizes(builder, tensor.sizes, tensor.data, tensor.dtype)))
+        sizes = _said_sizes(tensor.sizes, tensor.data, tensor.dtype)
+        fields.append(_offset(slots.SIZES, _ints(builder, sizes)))
+        fields.append(_offset(slots.DIM_ORDER, _dim_order(builder, tensor.dim_order, sizes)))
+        fields.append(_i32(slots.STORAGE_OFFSET, tensor.storage_offset))
+        fields.append(_i8(slots.SHAPE_DYNAMISM, tensor.shape_dynamism))
         fields.append(_u32(slots.DATA_BUFFER_IDX, index))
         if tensor.kind in ("mutable", "planned"):
-            place = _table(builder, _u32(program.AllocationDetails.MEMORY_ID, 1))
-            fields.append(_offset(slots.ALLOCATION_INFO, place))
-        extra = []
+            fields.append(_offset(slots.ALLOCATION_INFO, self._place(tensor.memory_id, tensor.memory_offset)))
+        extra = (
+            [_u64(program.ExtraTensorInfo.MUTABLE_DATA_SEGMENTS_IDX, tensor.mutable_list)]
+            if tensor.mutable_list
+            else []
+        )
         if tensor.name is not None:
             name = builder.CreateString(tensor.name)
             extra.append(_offset(program.ExtraTensorInfo.FULLY_QUALIFIED_NAME, name))
@@ -310,6 +425,15 @@ class _PteBuilder:
         if extra:
             fields.append(_offset(slots.EXTRA_TENSOR_INFO, _table(builder, *extra)))
         return _table(builder, *fields)
+
+    def _place(self, memory_id: int, offset: int) -> int:
+        slots = program.AllocationDetails
+        return _table(
+            self.builder,
+            _u32(slots.MEMORY_ID, memory_id),
+            _u32(slots.MEMORY_OFFSET_LOW, offset & 0xFFFFFFFF),
+            _u32(slots.MEMORY_OFFSET_HIGH, offset >> 32),
+        )
 
     def _buffer_index(self, tensor: TensorSpec) -> int:
         tables = {"constant": self.constants, "mutable": self.mutables}
@@ -321,7 +445,18 @@ class _PteBuilder:
             fields.append(_offset(program.BackendDelegate.ID, builder.CreateString(delegate.id)))
         if delegate.data is not None:
             fields.append(_offset(program.BackendDelegate.PROCESSED, self._reference(delegate, delegate.data)))
+        if delegate.compile_specs is not None:
+            specs = [self._compile_spec(*spec) for spec in delegate.compile_specs]
+            fields.append(_offset(program.BackendDelegate.COMPILE_SPECS, _tables(builder, specs)))
         return _table(builder, *fields)
+
+    def _compile_spec(self, key: str | None, value: bytes | None) -> int:
+        fields = []
+        if key is not None:
+            fields.append(_offset(program.CompileSpec.KEY, self.builder.CreateString(key)))
+        if value is not None:
+            fields.append(_offset(program.CompileSpec.VALUE, _blob(self.builder, value, 1)))
+        return _table(self.builder, *fields)
 
     def _reference(self, delegate: DelegateSpec, data: bytes) -> int:
         if delegate.inline:
@@ -370,9 +505,13 @@ def _scalar_type(dtype: str, lie: int | None) -> int:
     return int(program.ScalarType[dtype.upper()]) if lie is None else lie
 
 
-def _sizes(builder: Builder, sizes: Sequence[int] | None, data: bytes, dtype: str) -> int:
-    said = [len(data) // ITEM_SIZES[dtype]] if sizes is None else sizes
-    return _scalars(builder, said, 4, builder.PrependInt32)
+def _said_sizes(sizes: Sequence[int] | None, data: bytes, dtype: str) -> Sequence[int]:
+    return [len(data) // ITEM_SIZES[dtype]] if sizes is None else sizes
+
+
+def _dim_order(builder: Builder, order: Sequence[int] | None, sizes: Sequence[int]) -> int:
+    said = [dimension % 256 for dimension in range(len(sizes))] if order is None else order
+    return _scalars(builder, said, 1, builder.PrependUint8)
 
 
 def _ptd_entry(builder: Builder, named: NamedSpec, blobs: Sequence[bytes]) -> int:
@@ -381,10 +520,13 @@ def _ptd_entry(builder: Builder, named: NamedSpec, blobs: Sequence[bytes]) -> in
     if named.key is not None:
         fields.append(_offset(slots.KEY, builder.CreateString(named.key)))
     if named.dtype is not None:
-        sizes = _sizes(builder, named.sizes, named.data, named.dtype)
-        kind = _i8(flat_tensor.TensorLayout.SCALAR_TYPE, _scalar_type(named.dtype, None))
-        layout = _table(builder, kind, _offset(flat_tensor.TensorLayout.SIZES, sizes))
-        fields.append(_offset(slots.TENSOR_LAYOUT, layout))
+        sizes = _said_sizes(named.sizes, named.data, named.dtype)
+        parts = (
+            _i8(flat_tensor.TensorLayout.SCALAR_TYPE, _scalar_type(named.dtype, named.scalar_type)),
+            _offset(flat_tensor.TensorLayout.SIZES, _ints(builder, sizes)),
+            _offset(flat_tensor.TensorLayout.DIM_ORDER, _dim_order(builder, named.dim_order, sizes)),
+        )
+        fields.append(_offset(slots.TENSOR_LAYOUT, _table(builder, *parts)))
     return _table(builder, *fields)
 
 
@@ -411,6 +553,10 @@ def _i8(slot: int, value: int) -> Field:
     return lambda builder: builder.PrependInt8Slot(slot, value, 0)
 
 
+def _i32(slot: int, value: int) -> Field:
+    return lambda builder: builder.PrependInt32Slot(slot, value, 0)
+
+
 def _u32(slot: int, value: int) -> Field:
     return lambda builder: builder.PrependUint32Slot(slot, value, 0)
 
@@ -432,6 +578,10 @@ def _table(builder: Builder, *fields: Field) -> int:
 
 def _tables(builder: Builder, targets: Sequence[int]) -> int:
     return _scalars(builder, targets, 4, builder.PrependUOffsetTRelative)
+
+
+def _ints(builder: Builder, values: Sequence[int]) -> int:
+    return _scalars(builder, values, 4, builder.PrependInt32)
 
 
 def _scalars(builder: Builder, values: Sequence[int], width: int, prepend: Callable[[int], Any]) -> int:

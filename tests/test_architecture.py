@@ -18,7 +18,7 @@ ROWS = (
     {"filters", "layout", "output", "_flatbuffers"},
     {"codecs", "flatbuffer", "source_io", "runs"},
     {"pte"},
-    {"plan", "blocks", "probe"},
+    {"plan", "blocks", "probe", "guard"},
     {"manifest", "coders", "block_reader"},
     {"encode"},
     {"reader", "selfcheck", "body"},

@@ -15,6 +15,17 @@ class DataLocation(IntEnum):
     SEGMENT = 1
 
 
+class InstructionArguments(IntEnum):
+    """Type of the union InstructionArguments."""
+
+    NONE = 0
+    KERNEL_CALL = 1
+    DELEGATE_CALL = 2
+    MOVE_CALL = 3
+    JUMP_FALSE_CALL = 4
+    FREE_CALL = 5
+
+
 class KernelTypes(IntEnum):
     """Type of the union KernelTypes."""
 
@@ -103,10 +114,24 @@ class BackendDelegateInlineData:
     DATA = 0
 
 
+class BoolList:
+    """Slots of the table BoolList."""
+
+    ITEMS = 0
+
+
 class Buffer:
     """Slots of the table Buffer."""
 
     STORAGE = 0
+
+
+class Chain:
+    """Slots of the table Chain."""
+
+    INPUTS = 0
+    OUTPUTS = 1
+    INSTRUCTIONS = 2
 
 
 class CompileSpec:
@@ -121,6 +146,19 @@ class DataSegment:
 
     OFFSET = 0
     SIZE = 1
+
+
+class DelegateCall:
+    """Slots of the table DelegateCall."""
+
+    DELEGATE_INDEX = 0
+    ARGS = 1
+
+
+class DoubleList:
+    """Slots of the table DoubleList."""
+
+    ITEMS = 0
 
 
 class EValue:
@@ -155,11 +193,64 @@ class ExtraTensorInfo:
     DEVICE_INDEX = 4
 
 
+class FreeCall:
+    """Slots of the table FreeCall."""
+
+    VALUE_INDEX = 0
+
+
+class Instruction:
+    """Slots of the table Instruction."""
+
+    INSTR_ARGS_TYPE = 0
+    INSTR_ARGS = 1
+
+
+class IntList:
+    """Slots of the table IntList."""
+
+    ITEMS = 0
+
+
+class JumpFalseCall:
+    """Slots of the table JumpFalseCall."""
+
+    COND_VALUE_INDEX = 0
+    DESTINATION_INSTRUCTION = 1
+
+
+class KernelCall:
+    """Slots of the table KernelCall."""
+
+    OP_INDEX = 0
+    ARGS = 1
+
+
+class MoveCall:
+    """Slots of the table MoveCall."""
+
+    MOVE_FROM = 0
+    MOVE_TO = 1
+
+
 class NamedData:
     """Slots of the table NamedData."""
 
     KEY = 0
     SEGMENT_INDEX = 1
+
+
+class Operator:
+    """Slots of the table Operator."""
+
+    NAME = 0
+    OVERLOAD = 1
+
+
+class OptionalTensorList:
+    """Slots of the table OptionalTensorList."""
+
+    ITEMS = 0
 
 
 class Program:
@@ -173,6 +264,12 @@ class Program:
     CONSTANT_SEGMENT = 5
     MUTABLE_DATA_SEGMENTS = 6
     NAMED_DATA = 7
+
+
+class String:
+    """Slots of the table String."""
+
+    STRING_VAL = 0
 
 
 class SubsegmentOffsets:
@@ -195,3 +292,9 @@ class Tensor:
     LAYOUT = 7
     SHAPE_DYNAMISM = 8
     EXTRA_TENSOR_INFO = 9
+
+
+class TensorList:
+    """Slots of the table TensorList."""
+
+    ITEMS = 0

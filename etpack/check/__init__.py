@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from etpack import layout
 from etpack.check.agreement import check_claims, check_manifest
 from etpack.check.content import Comparison, ContentPass, check_sha256
+from etpack.check.model import check_guard
 from etpack.check.parts import Parts, parts_of_etz, parts_of_model
 from etpack.check.structure import check_entries, check_footer, check_sections, check_stored
 from etpack.check.verdict import MAX_FINDINGS, FileVerdict, Finding, Findings, Place, worst_exit_code
@@ -117,6 +118,7 @@ class _Run:
             model = read_model(source)
             self.kind = model.kind
             parts = parts_of_model(model)
+            check_guard(source, model, self.findings)
         except EtpackError as exc:
             self.findings.add_error(exc)
             if self.against is None:
@@ -143,7 +145,15 @@ class _Run:
             return
         check_footer(file, facts, findings)
         if not self.fast and self.kind is not None:
-            check_claims(file, findings)
+            self._check_claims(file)
+
+    def _check_claims(self, file: EtzFile) -> None:
+        check_claims(file, self.findings)
+        if self.kind is not FileKind.OPAQUE:
+            try:
+                check_guard(file, file.model, self.findings)
+            except EtpackError as exc:
+                self.findings.add_error(exc)
 
     def _read_content(self, loader: DataLoader, file: EtzFile | None, parts: Parts) -> None:
         comparison = None

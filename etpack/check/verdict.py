@@ -48,7 +48,7 @@ class Place:
 class Finding:
     """One broken rule."""
 
-    # Id of the rule, of the specification or of `etpack.pte.RULES`; "readable" or "against-..." where none is broken.
+    # Id of the rule, of the specification or of `etpack.guard`; "readable" or "against-..." where none is broken.
     rule: str
     # The kind of error, as `EtpackError.slug`.
     slug: str
@@ -151,14 +151,23 @@ class Findings:
         self._seen.add(key)
         if place.block is not None:
             self.bad_blocks.add(place.block)
-        if len(self.listed) < MAX_FINDINGS:
-            self.listed.append(finding)
-        else:
+        if len(self.listed) == MAX_FINDINGS:
             self.omitted_count += 1
+            if not self._drop_warning(finding):
+                return
+        self.listed.append(finding)
 
     def add_error(self, exc: EtpackError | OSError, place: Place | None = None) -> None:
         """Note an error that was raised; `place` says what its message does not."""
         self.add(to_finding(exc, place or Place()))
+
+    def _drop_warning(self, finding: Finding) -> bool:
+        """Make room for an error by leaving out the last warning; return whether there is room."""
+        warnings = [number for number, each in enumerate(self.listed) if each.severity == "warning"]
+        if finding.severity == "warning" or not warnings:
+            return False
+        del self.listed[warnings[-1]]
+        return True
 
     @property
     def count(self) -> int:

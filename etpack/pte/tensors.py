@@ -130,7 +130,7 @@ def tensor_data(dtype: str, sizes: tuple[int, ...], room: Range, span: int, wher
         PteError: The sizes are impossible, or need more bytes than `room` has.
     """
     width = item_size(dtype)
-    size = _elements(sizes, where) * (width or 0)
+    size = element_count(sizes, where) * (width or 0)
     if width is None:
         return Range(room.offset, span)
     if size > room.size:
@@ -138,7 +138,8 @@ def tensor_data(dtype: str, sizes: tuple[int, ...], room: Range, span: int, wher
     return Range(room.offset, size)
 
 
-def _elements(sizes: tuple[int, ...], where: int) -> int:
+def element_count(sizes: tuple[int, ...], where: int) -> int:
+    """Return the number of elements; raise PteError if a size is negative, or the number is beyond 64 bits."""
     count = 1
     for size in sizes:
         count *= size
