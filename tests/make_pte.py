@@ -45,7 +45,7 @@ class TensorSpec:
     dtype: str = "float32"
     # One dimension with all of `data` if None.
     sizes: Sequence[int] | None = None
-    # constant, mutable, external or planned.
+    # constant, mutable, external, planned or input.
     kind: str = "constant"
     name: str | None = None
     # Says this data_buffer_idx instead of the true one.
@@ -119,8 +119,8 @@ class MethodSpec:
     planned_buffers: Sequence[int] = (1024,)
     other_values: int = 2
     operators: int = 1
-    # Values after those.
-    more_values: Sequence[ValueSpec] = ()
+    # Values after those; no constants, for which there would be no bytes.
+    more_values: Sequence[ValueSpec | TensorSpec] = ()
     # The first value, if there is one, if None.
     inputs: Sequence[int] | None = None
     outputs: Sequence[int] | None = None
@@ -362,7 +362,9 @@ class _PteBuilder:
             parts[slots.NAME] = builder.CreateString(method.name)
         return _table(builder, *(_offset(slot, part) for slot, part in parts.items() if slot not in method.absent))
 
-    def _any_value(self, value: ValueSpec) -> int:
+    def _any_value(self, value: ValueSpec | TensorSpec) -> int:
+        if isinstance(value, TensorSpec):
+            return self._value(program.KernelTypes.TENSOR, self._tensor(value))
         builder, fields = self.builder, []
         if value.items is not None:
             prepend = {1: builder.PrependUint8, 4: builder.PrependInt32, 8: builder.PrependInt64}[value.width]

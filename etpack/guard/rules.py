@@ -185,7 +185,7 @@ _GUARD: dict[str, Rule] = {
     "tensor-dtype": Rule("a file in which a tensor has an unknown element type", _YES, "method load"),
     "tensor-rank": Rule("a file in which a tensor has more than 16 dimensions", _YES, "method load"),
     "tensor-dim-order": Rule(
-        "a file in which the order of a tensor's dimensions is absent, or is no permutation of them",
+        "a file in which a tensor's sizes, or the order of its dimensions, are absent, or the order is no permutation",
         _YES,
         "method load; before 1.5 a number that is there twice passes",
     ),

@@ -35,7 +35,11 @@ def check_shape(table: Table, type_slot: int, sizes_slot: int, order_slot: int, 
         faults.add("tensor-rank", f"{who} has {len(sizes):,} dimensions, more than {MAX_RANK}", table.offset)
         return None
     order = table.scalars(order_slot, "B")
-    if sorted(order) != list(range(len(sizes))):
+    if not (table.has(sizes_slot) and table.has(order_slot)):
+        faults.add(
+            "tensor-dim-order", f"{who} has no list of its sizes, or of the order of its dimensions", table.offset
+        )
+    elif sorted(order) != list(range(len(sizes))):
         told = str(list(order)) if len(order) <= MAX_RANK else f"of {len(order):,} entries"
         faults.add("tensor-dim-order", f"{who} has {len(sizes)} dimensions and the order {told}", table.offset)
     try:
