@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import etpack
 from etpack._flatbuffers.program import ExecutionPlan, InstructionArguments, KernelTypes
-from etpack.check import FileVerdict, verify_file
-from etpack.guard import MODEL_RULES
+from etpack.check import MAX_FINDINGS, FileVerdict, Finding, verify_file
+from etpack.check.verdict import Findings
+from etpack.guard import MAX_FAULTS, MODEL_RULES, Faults, check_model
+from etpack.pte import RULES, read_model
+from etpack.sources import BufferSource
 from tests.conftest import ROOT
 from tests.make_pte import (
     ChainSpec,
@@ -243,3 +248,85 @@ def test_each_fault_is_found_by_its_rule_alone(rule: str, build: Callable[[], by
         assert finding.place.content is not None
         assert 0 <= finding.place.content.offset <= len(data)
         assert len(finding.message) < 200
+
+
+def test_every_rule_has_a_fault() -> None:
+    assert {rule for rule, _ in FAULTS} | set(RULES) == set(MODEL_RULES)
+    assert {rule for rule, _ in FAULTS} & set(RULES) == {"tensor-size"}
+
+
+def test_rules_are_all_used_and_say_what_is_wrong() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "etpack" / "guard").glob("*.py"))
+    for name, rule in MODEL_RULES.items():
+        assert re.fullmatch("[a-z]+(-[a-z]+)*", name)
+        assert re.match("a (file|[.](pte|ptd|bpte)) in which ", rule.what)
+        assert rule.severity in ("error", "warning")
+        assert name in RULES or code.count(f'"{name}"') >= 2, f"{name} is in the table only"
+    with pytest.raises(KeyError):
+        Faults().add("no-such-rule", "message", 0)
+
+
+def test_the_page_of_rules_is_that_of_the_code() -> None:
+    assert f"<!-- rules -->\n\n{rules_table()}\n" in RULES_PAGE.read_text(encoding="utf-8"), (
+        "python -m tests.update_docs"
+    )
+
+
+def rules_table() -> str:
+    """Return the table of `schemas/model-rules.md`."""
+    rows = ["| Rule | | A model breaks it if it is | Caught by a stock runtime |", "|---|---|---|---|"]
+    for name, rule in MODEL_RULES.items():
+        rows.append(f"| {name} | {rule.severity} | {rule.what} | **{rule.caught.value}**: {rule.how} |")
+    return "\n".join(rows)
+
+
+def test_a_packed_model_is_held_to_the_same_rules(tmp_path: Path) -> None:
+    plain, path = tmp_path / "model.pte", tmp_path / "model.etz"
+    for number in range(0, len(FAULTS), 7):
+        rule, build = FAULTS[number]
+        plain.write_bytes(build())
+        etpack.compress(plain, path, overwrite=True)
+        assert rules(verify_file(path)) == {rule}
+        assert verify_file(path, fast=True).ok, "what takes decoding is left out"
+
+
+def test_what_is_packed_as_it_is_is_held_to_none(tmp_path: Path) -> None:
+    plain, path = tmp_path / "model.pte", tmp_path / "model.etz"
+    plain.write_bytes(odd_bundle())
+    etpack.compress(plain, path, etpack.Options(opaque=True))
+    assert verify_file(path).ok
+
+
+def test_several_faults_are_all_found() -> None:
+    bad = replace(
+        SOUND, tensors=[replace(TENSORS[0], dim_order=[0]), *TENSORS[1:]], inputs=[99], operator_name=("", None)
+    )
+    verdict = verify_file(build_pte(sound_spec(methods=[bad, bad], segment_entries={3: (128, 20)})))
+    assert [finding.rule for finding in verdict.findings] == [
+        "segment-overlap",
+        "tensor-dim-order",
+        "input-output-index",
+        "method-unique",
+        "tensor-dim-order",
+        "input-output-index",
+    ]
+    assert all(finding.hint for finding in verdict.findings)
+
+
+def test_errors_are_not_lost_behind_warnings() -> None:
+    keys = [NamedSpec("key", b"x")] * 250
+    verdict = verify_file(build_ptd(PtdSpec([*keys, NamedSpec("key", b"y")])))
+    assert [finding.severity for finding in verdict.findings] == ["error", *["warning"] * (MAX_FINDINGS - 1)]
+    assert (len(verdict.findings) + verdict.omitted_count, verdict.exit_code) == (250, 1)
+    findings = Findings()
+    for number in range(MAX_FINDINGS + 5):
+        findings.add(Finding(f"odd-{number}", "bad-model", "odd", severity="warning"))
+    findings.add(Finding("wrong", "bad-model", "wrong"))
+    assert findings.count == MAX_FINDINGS + 6
+    assert [finding.rule for finding in findings.listed][-2:] == [f"odd-{MAX_FINDINGS - 2}", "wrong"]
+
+
+def test_faults_beyond_the_first_hundred_are_counted() -> None:
+    source = BufferSource(build_pte(PteSpec([MethodSpec(more_values=[ValueSpec(99)] * 1000)])))
+    faults = check_model(source, read_model(source))
+    assert (len(faults.errors), faults.omitted_count) == (MAX_FAULTS, 1000 - MAX_FAULTS)

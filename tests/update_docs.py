@@ -1,7 +1,8 @@
 """Writes the generated parts of the documents anew: `python -m tests.update_docs`.
 
 They are the worked example of `schemas/etz-v1.md`, the byte map of `schemas/DESIGN.md` (whose sentences around it have
-figures of their own, which `tests/test_spec.py` checks), what the commands of the README print, and its table of goals.
+figures of their own, which `tests/test_spec.py` checks), the rules of `schemas/model-rules.md`, what the commands of
+the README print, and its table of goals.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from benchmarks import summary
 from tests.test_device import SEGMENT, device_reads
 from tests.test_docs import error_tree, prepare, run_console
+from tests.test_guard import RULES_PAGE, rules_table
 from tests.test_spec import ROOT, byte_map, worked_example
 
 
@@ -41,6 +43,7 @@ def main() -> None:
     _replace(schemas / "etz-v1.md", r"(?<=<!-- worked-example -->\n```\n).*?(?=\n```)", example)
     _replace(schemas / "DESIGN.md", r"(?<=<!-- byte-map -->\n\n).*?(?=\n\n)", table)
     _replace(schemas / "DESIGN.md", r"(?<=<!-- device-reads -->\n\n).*?(?=\n\n)", reads)
+    _replace(RULES_PAGE, r"(?<=<!-- rules -->\n\n).*?(?=\n\n)", rules_table())
 
 
 if __name__ == "__main__":
