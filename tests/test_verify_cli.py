@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from click.testing import CliRunner, Result
 
 from etpack.check import verify_file
 from etpack.cli import cli
+from etpack.describe.github import to_annotations
 from etpack.describe.junit import to_junit
 from etpack.describe.verdict import describe_verdict
 from tests.make_etz import BlockSpec, EtzSpec, ExtentSpec, build_etz, opaque_spec
+from tests.make_pte import DelegateSpec, MethodSpec, PteSpec, build_pte
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "schemas" / "verify.schema.json").read_text())
 
@@ -176,6 +179,66 @@ def test_reports_tell_what_they_leave_out_and_what_is_no_error() -> None:
     assert "warning: odd, but no error" in list(describe_verdict(fine))[1]
 
 
+# What a runner of GitHub Actions takes from a line of stdout, and how it undoes the escapes.
+_COMMAND = re.compile("::(error|warning) file=([^,:]*),title=([^,:]*)::(.*)")
+
+
+def annotations(text: str) -> list[tuple[str, ...]]:
+    """Return severity, file, title and message of each line, which must all be commands."""
+    matches = [_COMMAND.fullmatch(line) for line in text.splitlines()]
+    assert None not in matches
+    codes = {"%0D": "\r", "%0A": "\n", "%3A": ":", "%2C": ",", "%25": "%"}
+    undo = re.compile("|".join(codes))
+    return [tuple(undo.sub(lambda code: codes[code[0]], part) for part in match.groups()) for match in matches if match]
+
+
+def test_github_gets_an_annotation_for_each_finding(verify: Verify) -> None:
+    names = ["good.etz", "bad.etz", "unsupported.etz", "missing.etz"]
+    result = verify(*names, "--github", "--junit", "report.xml")
+    *lines, summary = result.output.splitlines()
+    assert summary == "4 files: 1 good, 1 bad, 1 not supported here, 1 unreadable"
+    found = annotations("\n".join(lines))
+    assert [(severity, file, title) for severity, file, title, _ in found] == [
+        ("error", "bad.etz", "etpack block-crc"),
+        ("error", "unsupported.etz", "etpack codec-known"),
+        ("error", "missing.etz", "etpack readable"),
+    ]
+    assert "stored at 0x" in found[0][3]
+    assert result.return_value == 1
+    assert verify(*names, "--github", "-q").output.splitlines() == lines
+    assert verify("good.etz", "--github", "-q").output == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["a,b:c.etz", "100%.etz", "%0A::error::x", "::add-mask::x.etz", "é\u2028\x1b.etz", ","]
+)
+def test_no_name_breaks_an_annotation(name: str) -> None:
+    bad = verify_file(b"x" * 99)
+    text = "::error::%0A, \r\n::set-output name=x::y"
+    bad = replace(bad, file=name, findings=(replace(bad.findings[0], message=text),), omitted_count=7)
+    first, second = annotations("\n".join(to_annotations(bad)))
+    shown = name.replace("\x1b", "\\x1b").replace("\u2028", "\\x2028")
+    assert (first[:3], second[:3]) == (("error", shown, "etpack identifier"), ("error", shown, "etpack"))
+    assert first[3].startswith(r"::error::%0A, \x0d\x0a::set-output name=x::y")
+    assert second[3] == "and 7 more"
+
+
+def test_lines_break_no_annotation() -> None:
+    bad = verify_file(b"x" * 99)
+    (line,) = to_annotations(replace(bad, file="a\r\nb.etz"))
+    assert annotations(line)[0][1] == "a\r\nb.etz"
+
+
+def test_warnings_are_annotations_of_their_own(verify: Verify, files: Path) -> None:
+    (files / "odd.pte").write_bytes(build_pte(PteSpec([MethodSpec(delegates=[DelegateSpec()])], segment_alignment=8)))
+    result = verify("odd.pte", "--github")
+    assert [each[:3] for each in annotations(result.output.splitlines()[0])] == [
+        ("warning", "odd.pte", "etpack segment-alignment")
+    ]
+    assert result.return_value == 0
+    assert "warning: segment 1 starts at" in verify("odd.pte").output
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -183,6 +246,8 @@ def test_reports_tell_what_they_leave_out_and_what_is_no_error() -> None:
         ["good.etz", "bad.etz", "--against", "good.etz"],
         ["good.etz", "--against", "good.etz", "--fast"],
         ["good.etz", "--json", "--junit", "-"],
+        ["good.etz", "--json", "--github"],
+        ["good.etz", "--github", "--junit", "-"],
         ["good.etz", "-j", "0"],
     ],
     ids=" ".join,

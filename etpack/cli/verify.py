@@ -6,6 +6,7 @@ import click
 
 from etpack.check import FileVerdict, verify_file, worst_exit_code
 from etpack.cli import common
+from etpack.describe.github import to_annotations
 from etpack.describe.junit import to_junit
 from etpack.describe.verdict import describe_summary, describe_verdict
 from etpack.limits import Limits
@@ -17,6 +18,7 @@ from etpack.output import FileOutput, refuse_input
 @click.option("--fast", is_flag=True, help="Check structure and stored checksums; decode nothing.")
 @click.option("--against", type=common.INPUT, metavar="MODEL", help="A file that the content must be equal to.")
 @click.option("--junit", type=common.OUTPUT, metavar="PATH", help="Write a JUnit report; - for stdout.")
+@click.option("--github", is_flag=True, help="Print annotations for GitHub Actions.")
 @common.limit_option
 @common.jobs_option
 @common.quiet_option
@@ -28,6 +30,7 @@ def verify(
     fast: bool,
     against: str | None,
     junit: str | None,
+    github: bool,
     limits: Limits,
     jobs: int | None,
     quiet: bool,
@@ -35,18 +38,20 @@ def verify(
 ) -> None:
     """Check packed files (.etz) and models (.pte, .ptd, .bpte): every rule, every block, the SHA-256 of the whole.
 
+    Models, also those in an .etz, are held to more than ExecuTorch's loader checks; --fast leaves out those in an .etz.
+
     A FILE may be a URL, of which each byte is fetched once, into a temporary file.
 
     All files are looked at, whatever is wrong with one. The exit code is 0 if all are good; 1 if any is bad; else 3 if
     any is unsupported or over a limit; else 4: some could not be read.
     """
-    _check_usage(files, fast, against, junit, as_json)
+    _check_usage(files, fast, against, junit, as_json, github)
     verdicts = []
     for file in files:
         verdict = verify_file(file, fast=fast, against=against, jobs=jobs, limits=limits)
         verdicts.append(verdict)
         if not as_json and junit != common.STDOUT:
-            _print(verdict, quiet)
+            _print(verdict, quiet, github)
     if as_json:
         common.echo_json(_to_json(verdicts))
     elif not quiet and junit != common.STDOUT:
@@ -56,7 +61,9 @@ def verify(
     ctx.exit(worst_exit_code([verdict.exit_code for verdict in verdicts]))
 
 
-def _check_usage(files: tuple[str, ...], fast: bool, against: str | None, junit: str | None, as_json: bool) -> None:
+def _check_usage(
+    files: tuple[str, ...], fast: bool, against: str | None, junit: str | None, as_json: bool, github: bool
+) -> None:
     if against and len(files) > 1:
         raise click.UsageError("--against takes one FILE")
     if against and fast:
@@ -66,10 +73,12 @@ def _check_usage(files: tuple[str, ...], fast: bool, against: str | None, junit:
             refuse_input(junit, place)
     if as_json and junit == common.STDOUT:
         raise click.UsageError("--json and --junit - both go to stdout; name a file for --junit")
+    if github and (as_json or junit == common.STDOUT):
+        raise click.UsageError("annotations go to stdout: give --github without --json, and name a file for --junit")
 
 
-def _print(verdict: FileVerdict, quiet: bool) -> None:
-    for line in describe_verdict(verdict):
+def _print(verdict: FileVerdict, quiet: bool, github: bool) -> None:
+    for line in to_annotations(verdict) if github else describe_verdict(verdict):
         if not verdict.ok or not quiet:
             click.echo(line)
 
