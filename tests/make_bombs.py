@@ -10,11 +10,18 @@ import numpy as np
 from etpack._flatbuffers import flat_tensor, program
 from tests.make_pte import align_up
 
-# A field of a table: a number as bytes, a string, or a vector of tables that are all the same.
-Fields = Mapping[int, "bytes | str | Many | Fields"]
+# A field of a table: a number as bytes, a string, a vector of numbers or of tables that are all the same, or a table.
+Fields = Mapping[int, "bytes | str | Zeros | Many | Fields"]
 
 
 _SEGMENT_DATA = b"x" * 16
+
+
+class Zeros:
+    """A vector of `count` numbers of 4 bytes, all of them 0."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
 
 
 class Many:
@@ -49,7 +56,9 @@ class _Writer:
                 struct.pack_into("<I", self.data, place, self._target(value) - place)
         return at
 
-    def _target(self, value: str | Many | Fields) -> int:
+    def _target(self, value: str | Zeros | Many | Fields) -> int:
+        if isinstance(value, Zeros):
+            return self._append(struct.pack("<I", value.count) + bytes(4 * value.count))
         if isinstance(value, str):
             return self._append(struct.pack("<I", len(value)) + value.encode() + b"\0")
         if isinstance(value, Many):
@@ -120,7 +129,7 @@ def methods(
     count: int, *, delegates: int = 0, values: int = 0, externals: int = 0, name: str = "f", room: int = 0
 ) -> bytes:
     """Methods of one name, each with delegates in one segment, values that are nothing, and tensors in a .ptd."""
-    plan: dict[int, bytes | str | Many | Fields] = {_PLAN.NAME: name}
+    plan: dict[int, bytes | str | Zeros | Many | Fields] = {_PLAN.NAME: name}
     if delegates:
         plan[_PLAN.DELEGATES] = Many(delegates, _delegate("XnnpackBackend"))
     if values:
@@ -128,6 +137,41 @@ def methods(
     if externals:
         plan[_PLAN.VALUES] = Many(externals, _external("weight"))
     return pte({program.Program.EXECUTION_PLAN: Many(count, plan), program.Program.SEGMENTS: Many(1, _SEGMENT)}, room)
+
+
+def runnable(
+    count: int, *, values: Many | None = None, operators: Many | None = None, room: int = 0, **chain: int
+) -> bytes:
+    """Methods of one name that have all that a runtime asks for, each with a chain as `_chain` makes it."""
+    plan: Fields = {
+        _PLAN.NAME: "f",
+        _PLAN.VALUES: values or Many(1, {_VALUE.VAL_TYPE: _u32(program.KernelTypes.NULL)}),
+        _PLAN.INPUTS: Zeros(1),
+        _PLAN.OUTPUTS: Zeros(1),
+        _PLAN.CHAINS: _chain(**chain),
+        _PLAN.OPERATORS: operators or Many(1, {program.Operator.NAME: "aten::add"}),
+        _PLAN.DELEGATES: Many(0, {}),
+        _PLAN.NON_CONST_BUFFER_SIZES: Zeros(0),
+    }
+    return pte({program.Program.EXECUTION_PLAN: Many(count, plan)}, room)
+
+
+def _chain(chains: int = 1, instructions: int = 1, args: int = 1) -> Many:
+    """Chains that are all the same, each of calls that are all the same."""
+    call: Fields = {program.KernelCall.OP_INDEX: _u32(0), program.KernelCall.ARGS: Zeros(args)}
+    kind = _u32(program.InstructionArguments.KERNEL_CALL)
+    step: Fields = {program.Instruction.INSTR_ARGS_TYPE: kind, program.Instruction.INSTR_ARGS: call}
+    return Many(chains, {program.Chain.INSTRUCTIONS: Many(instructions, step)})
+
+
+def _list_of(count: int) -> Fields:
+    items: Fields = {program.OptionalTensorList.ITEMS: Zeros(count)}
+    return {_VALUE.VAL_TYPE: _u32(program.KernelTypes.OPTIONAL_TENSOR_LIST), _VALUE.VAL: items}
+
+
+def _planned_tensor() -> Fields:
+    tensor: Fields = {_TENSOR.SIZES: Zeros(1), _TENSOR.DIM_ORDER: Zeros(0)}
+    return {_VALUE.VAL_TYPE: _u32(program.KernelTypes.TENSOR), _VALUE.VAL: tensor}
 
 
 def named_data(count: int, key: str = "key", *, room: int = 0) -> bytes:
@@ -160,6 +204,15 @@ BOMBS = {
     "a huge key": named_data(100, "k" * 1_000_000),
     "named tensors": named_tensors(640_000),
 }
+# What is read, and is a bomb for whoever looks at what the methods do.
+GUARD_BOMBS = {
+    "methods times instructions": runnable(1_000, instructions=1_000),
+    "chains times instructions": runnable(1, chains=1_000, instructions=1_000),
+    "arguments": runnable(1, instructions=2_000, args=2_000),
+    "lists": runnable(1, values=Many(2_000, _list_of(2_000))),
+    "operators": runnable(1, operators=Many(300_000, {program.Operator.NAME: "o" * 90})),
+    "tensors": runnable(1, values=Many(90_000, _planned_tensor())),
+}
 # So many bytes may cost all the steps that a small file is allowed.
 _ROOM = 200_000
 # What is just let through takes the most time.
@@ -171,4 +224,7 @@ LARGEST = {
     "tensors in a .ptd": methods(1, externals=8_500, room=_ROOM),
     "keys": named_data(20_000, room=_ROOM),
     "named tensors": named_tensors(6_000, room=_ROOM),
+    "instructions": runnable(1, instructions=80_000, room=_ROOM),
+    "arguments": runnable(1, instructions=400, args=1_000, room=_ROOM),
+    "lists": runnable(1, values=Many(700, _list_of(500)), room=_ROOM),
 }

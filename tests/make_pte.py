@@ -366,7 +366,9 @@ class _PteBuilder:
         if isinstance(value, TensorSpec):
             return self._value(program.KernelTypes.TENSOR, self._tensor(value))
         builder, fields = self.builder, []
-        if value.items is not None:
+        if value.kind == program.KernelTypes.STRING and value.items is not None:
+            fields.append(_offset(0, builder.CreateString(bytes(value.items))))
+        elif value.items is not None:
             prepend = {1: builder.PrependUint8, 4: builder.PrependInt32, 8: builder.PrependInt64}[value.width]
             fields.append(_offset(0, _scalars(builder, value.items, value.width, prepend)))
         if value.filled:

@@ -20,7 +20,7 @@ from etpack.pte import FileKind, Method, ModelFile, NamedData, Range, Role, Segm
 from etpack.pte.model import Delegate
 from etpack.report import inspect_file
 from etpack.sources import BufferSource, FileSource
-from tests.make_bombs import BOMBS, LARGEST, methods
+from tests.make_bombs import BOMBS, GUARD_BOMBS, LARGEST, methods
 from tests.make_pte import DelegateSpec, MethodSpec, NamedSpec, PtdSpec, PteSpec, build_ptd, build_pte
 from tests.test_cli import run
 
@@ -35,9 +35,17 @@ def test_a_bomb_is_refused(data: bytes) -> None:
     assert [finding.rule for finding in verify_file(data).findings] == ["flatbuffer-bounds"]
 
 
+@pytest.mark.parametrize("data", list(GUARD_BOMBS.values()), ids=list(GUARD_BOMBS))
+def test_a_bomb_in_what_methods_do_is_refused(data: bytes) -> None:
+    read_model(BufferSource(data))
+    (finding,) = verify_file(data).findings
+    assert (finding.rule, "steps" in finding.message) == ("flatbuffer-bounds", True)
+
+
 @pytest.mark.parametrize("data", list(LARGEST.values()), ids=list(LARGEST))
 def test_what_is_merely_large_is_read(data: bytes) -> None:
-    assert verify_file(data).ok
+    read_model(BufferSource(data))
+    assert "flatbuffer-bounds" not in {finding.rule for finding in verify_file(data).findings}
 
 
 def test_a_large_file_may_cost_more(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ VALUES: list[ValueSpec | TensorSpec] = [
     ValueSpec(KernelTypes.OPTIONAL_TENSOR_LIST, [-1, 0, 6]),
     ValueSpec(KernelTypes.DOUBLE_LIST, [0], 8),
     ValueSpec(KernelTypes.BOOL_LIST, [0, 1], 1),
-    ValueSpec(KernelTypes.STRING, list(b"text"), 1),
+    ValueSpec(KernelTypes.STRING, list(b"text")),
     ValueSpec(KernelTypes.DOUBLE),
 ]
 SOUND = MethodSpec(

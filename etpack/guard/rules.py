@@ -40,11 +40,14 @@ _READER: dict[str, tuple[Caught, str]] = {
     "identifier": (Caught.YES, "program load"),
     "header-magic": (Caught.YES, "when the data map is made"),
     "header-length": (Caught.YES, "program load"),
-    "program-size": (Caught.PART, "program load; from 2 GiB on, offsets go astray unseen"),
+    "program-size": (Caught.PART, "program load; one of 2 GiB or more is taken"),
     "segment-data-size": (Caught.YES, "program load since 1.0; before, when the segment is read"),
     "schema-version": (Caught.YES, "program load since 1.5.1; before, it reads on as if it knew"),
     "flatbuffer-bounds": (Caught.VERIFIED, "otherwise it reads out of bounds"),
-    "required-field": (Caught.PART, "a backend's id and a key; a name or data that is absent is a null pointer"),
+    "required-field": (
+        Caught.PART,
+        "a backend's id at method load, a key when one is asked for; the rest is a null pointer that ends the process",
+    ),
     "segment-base": (Caught.PART, "delegates and mutable data; constants and named data are read from the wrong place"),
     "segment-range": (Caught.PART, "FileDataLoader and MmapDataLoader, when the segment is read; nobody before"),
     "constant-segment": (Caught.YES, "program load"),
@@ -55,7 +58,10 @@ _READER: dict[str, tuple[Caught, str]] = {
     "named-data-index": (Caught.YES, "when the backend asks for the key"),
     "tensor-size": (Caught.PART, "a negative size at method load; a size beyond 64 bits only if verified"),
     "tensor-buffer-index": (Caught.YES, "method load"),
-    "tensor-range": (Caught.PART, "method load; of constants inside the flatbuffer it reads past the end"),
+    "tensor-range": (
+        Caught.PART,
+        "method load; constants inside the flatbuffer, where a build still takes them, are read past their end",
+    ),
 }
 
 _NO, _PART, _VERIFIED, _YES = Caught.NO, Caught.PART, Caught.VERIFIED, Caught.YES
@@ -80,7 +86,7 @@ _GUARD: dict[str, Rule] = {
     "segment-beyond-data": Rule(
         "a file in which a segment ends after the segment data that the header declares",
         _PART,
-        "in a .ptd; a .pte that was cut off there passes for whole",
+        "in a .ptd, if it also starts there; a .pte that was cut off there passes for whole",
     ),
     "segment-alignment": Rule(
         "a file in which a segment other than of mutable data does not start at a multiple of 16",
@@ -140,12 +146,12 @@ _GUARD: dict[str, Rule] = {
     "method-field": Rule(
         "a .pte in which a method has no values, inputs, outputs, delegates, planned sizes, or no chain at all",
         _YES,
-        "method load",
+        "when the method's MethodMeta is made, or at method load",
     ),
     "planned-size": Rule(
         "a .pte in which a planned buffer has a negative size",
         _PART,
-        "when the application asks through MethodMeta",
+        "when the application asks MethodMeta for it, as Module does",
     ),
     "input-output-index": Rule(
         "a .pte in which an input or output of a method is no value of it",
@@ -155,7 +161,7 @@ _GUARD: dict[str, Rule] = {
     "delegate-specs": Rule(
         "a .pte in which a delegate has no list of compile specs, or one without key or value",
         _NO,
-        "a null pointer at method load",
+        "a null pointer at method load; without a value, that ends the process",
     ),
     "operator-name": Rule(
         "a .pte in which an operator has no name, or one of over 99 bytes with its overload",
@@ -175,19 +181,23 @@ _GUARD: dict[str, Rule] = {
     "list-type": Rule(
         "a .pte in which an element of a list is a value of another type",
         _PART,
-        "tensors, at method load; a list of numbers or optional tensors aborts the process",
+        "tensors, at method load; a list of numbers aborts the process when it is used",
     ),
     "list-order": Rule(
         "a .pte in which an element of a list of tensors is a value that comes after the list",
-        _NO,
-        "method load reads a value that is not made yet",
+        _PART,
+        "method load reads a value that is not made yet; if there are zeros, that is no tensor, and refused",
     ),
-    "tensor-dtype": Rule("a file in which a tensor has an unknown element type", _YES, "method load"),
+    "tensor-dtype": Rule(
+        "a file in which a tensor has an unknown element type",
+        _PART,
+        "method load; MethodMeta, if asked before, aborts the process",
+    ),
     "tensor-rank": Rule("a file in which a tensor has more than 16 dimensions", _YES, "method load"),
     "tensor-dim-order": Rule(
         "a file in which a tensor's sizes, or the order of its dimensions, are absent, or the order is no permutation",
         _YES,
-        "method load; before 1.5 a number that is there twice passes",
+        "method load",
     ),
     "tensor-unsupported": Rule(
         "a .pte in which a tensor has an offset into its storage, or a shape without a bound",
