@@ -1,6 +1,6 @@
 """Every rule that `etpack verify` holds a model to, and what a stock ExecuTorch does with a model that breaks it.
 
-What a runtime does was read in the source of ExecuTorch 1.5, and tried with its 1.5.1 wheel; earlier ones check less.
+What a runtime does was read in the source of ExecuTorch, and tried on the wheel of 1.5.1; earlier ones check less.
 """
 
 from __future__ import annotations
