@@ -126,7 +126,7 @@ class MethodSpec:
     outputs: Sequence[int] | None = None
     chains: Sequence[ChainSpec] = (ChainSpec(),)
     # Name and overload of each operator.
-    operator_name: tuple[str | None, str | None] = ("aten::add", "out")
+    operator_name: tuple[str | None, str | None] = ("aten::add", None)
     # Slots that are left out.
     absent: Collection[int] = ()
 

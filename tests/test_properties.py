@@ -110,7 +110,8 @@ def _check_round_trip(content: bytes, chosen: Options, jobs: int) -> None:
     assert _packed(content, chosen, jobs) == packed
     with EtzFile(packed, jobs=jobs) as file:
         assert file.read_at(0, file.size) == content
-    assert verify_file(packed, jobs=jobs).findings == ()
+    plain = () if chosen.opaque else verify_file(content).findings  # a model that can be read may be broken
+    assert verify_file(packed, jobs=jobs).findings == plain
 
 
 @given(pieces, options, st.integers(1, 4))

@@ -183,7 +183,7 @@ def test_reports_tell_what_they_leave_out_and_what_is_no_error() -> None:
 _COMMAND = re.compile("::(error|warning) file=([^,:]*),title=([^,:]*)::(.*)")
 
 
-def annotations(text: str) -> list[tuple[str, ...]]:
+def parsed(text: str) -> list[tuple[str, ...]]:
     """Return severity, file, title and message of each line, which must all be commands."""
     matches = [_COMMAND.fullmatch(line) for line in text.splitlines()]
     assert None not in matches
@@ -197,7 +197,7 @@ def test_github_gets_an_annotation_for_each_finding(verify: Verify) -> None:
     result = verify(*names, "--github", "--junit", "report.xml")
     *lines, summary = result.output.splitlines()
     assert summary == "4 files: 1 good, 1 bad, 1 not supported here, 1 unreadable"
-    found = annotations("\n".join(lines))
+    found = parsed("\n".join(lines))
     assert [(severity, file, title) for severity, file, title, _ in found] == [
         ("error", "bad.etz", "etpack block-crc"),
         ("error", "unsupported.etz", "etpack codec-known"),
@@ -216,7 +216,7 @@ def test_no_name_breaks_an_annotation(name: str) -> None:
     bad = verify_file(b"x" * 99)
     text = "::error::%0A, \r\n::set-output name=x::y"
     bad = replace(bad, file=name, findings=(replace(bad.findings[0], message=text),), omitted_count=7)
-    first, second = annotations("\n".join(to_annotations(bad)))
+    first, second = parsed("\n".join(to_annotations(bad)))
     shown = name.replace("\x1b", "\\x1b").replace("\u2028", "\\x2028")
     assert (first[:3], second[:3]) == (("error", shown, "etpack identifier"), ("error", shown, "etpack"))
     assert first[3].startswith(r"::error::%0A, \x0d\x0a::set-output name=x::y")
@@ -226,13 +226,13 @@ def test_no_name_breaks_an_annotation(name: str) -> None:
 def test_lines_break_no_annotation() -> None:
     bad = verify_file(b"x" * 99)
     (line,) = to_annotations(replace(bad, file="a\r\nb.etz"))
-    assert annotations(line)[0][1] == "a\r\nb.etz"
+    assert parsed(line)[0][1] == "a\r\nb.etz"
 
 
 def test_warnings_are_annotations_of_their_own(verify: Verify, files: Path) -> None:
     (files / "odd.pte").write_bytes(build_pte(PteSpec([MethodSpec(delegates=[DelegateSpec()])], segment_alignment=8)))
     result = verify("odd.pte", "--github")
-    assert [each[:3] for each in annotations(result.output.splitlines()[0])] == [
+    assert [each[:3] for each in parsed(result.output.splitlines()[0])] == [
         ("warning", "odd.pte", "etpack segment-alignment")
     ]
     assert result.return_value == 0
