@@ -7,7 +7,8 @@
  *     --portable         portable kernels; otherwise the best ones
  *     --batch N          blocks decoded together
  *     --blocks           block by block, until one fails: `released` is what came before, zeros of gaps with it
- *     --ranges TEXT      instead: the file TEXT has lines of "OFFSET SIZE"; prints "OFFSET SIZE SLUG CRC32C" for each
+ *     --ranges TEXT      instead: the file TEXT has lines of "OFFSET SIZE"; prints "OFFSET SIZE SLUG CRC32C" for each,
+ *                        and with --count the counters at last
  *     --without CODEC    no decoder for this codec
  *     --limit NAME=N     content_size, expansion_log2, blocks, extents or decode_memory
  *     --fail N           the callback fails at its Nth call, counted from 1
@@ -29,6 +30,7 @@
 typedef struct settings {
     int in_memory;
     int by_block;
+    int count;
     uint32_t batch;
     const char *ranges;
     const etz_kernels *kernels;
@@ -105,7 +107,7 @@ typedef struct reader {
 static etz_status start(reader *made, const etz_file *file, const settings *set)
 {
     etz_memory memory;
-    made->allocation = NULL;
+    memset(made, 0, sizeof *made);
     etz_status status = etz_memory_needed(file, set->batch, &memory);
     if (status)
         return status;
@@ -197,6 +199,15 @@ static double best_rate(etz_context *context, uint8_t *dest, size_t size, double
     return (double)size / total * 1e-9;
 }
 
+static void print_outcome(const char *path, etz_status status, const uint8_t *dest, uint64_t released, uint64_t blocks,
+                          const etz_counters *counted)
+{
+    printf("%s open=ok read=%s released=%" PRIu64 " crc=%08" PRIx32 " blocks=%" PRIu64 " decoded=%" PRIu64
+           " reads=%" PRIu64 " bytes=%" PRIu64 " calls=%" PRIu64 " streams=%" PRIu64 "\n",
+           path, etz_status_slug(status), released, crc_of(dest, (size_t)released), blocks, counted->blocks_decoded,
+           counted->reads, counted->bytes_read, counted->decoder_calls, counted->streams_decoded);
+}
+
 static void read_file(const char *path, const settings *set)
 {
     fake_device device = {load_file(path), 0, set->fail_at};
@@ -212,23 +223,20 @@ static void read_file(const char *path, const settings *set)
     }
     etz_status status = start(&made, &file, set);
     uint64_t released = 0, blocks = 0;
-    uint8_t *dest = allocate((size_t)file.content_size);
-    if (!status && set->ranges) {
-        read_ranges(&made.context, set->ranges);
-    } else if (!status && set->bench > 0) {
+    uint8_t *dest = allocate(set->ranges ? 0 : (size_t)file.content_size);
+    if (!status && set->bench > 0) {
         printf("%s bytes=%" PRIu64 " copy=%.2f read=%.2f GB/s\n", path, file.content_size,
                best_rate(NULL, dest, (size_t)file.content_size, set->bench / 4),
                best_rate(&made.context, dest, (size_t)file.content_size, set->bench));
     } else {
-        if (!status && set->by_block)
+        if (!status && set->ranges)
+            read_ranges(&made.context, set->ranges);
+        else if (!status && set->by_block)
             status = read_by_block(&made.context, dest, &released, &blocks);
         else if (!status && (status = etz_read(&made.context, 0, dest, (size_t)file.content_size)) == ETZ_OK)
             released = file.content_size;
-        const etz_counters none = {0, 0, 0, 0, 0, 0}, *counted = made.allocation && status != ETZ_MEMORY ? &made.context.counters : &none;
-        printf("%s open=ok read=%s released=%" PRIu64 " crc=%08" PRIx32 " blocks=%" PRIu64 " decoded=%" PRIu64
-               " reads=%" PRIu64 " bytes=%" PRIu64 " calls=%" PRIu64 " streams=%" PRIu64 "\n",
-               path, etz_status_slug(status), released, crc_of(dest, (size_t)released), blocks, counted->blocks_decoded,
-               counted->reads, counted->bytes_read, counted->decoder_calls, counted->streams_decoded);
+        if (!set->ranges || set->count)
+            print_outcome(path, status, dest, released, blocks, &made.context.counters);
     }
     free(made.allocation);
     free(dest);
@@ -293,6 +301,7 @@ int main(int argc, char **argv)
         if (!strcmp(option, "memory")) { set.in_memory = 1; continue; }
         if (!strcmp(option, "portable")) { set.kernels = NULL; continue; }
         if (!strcmp(option, "blocks")) { set.by_block = 1; continue; }
+        if (!strcmp(option, "count")) { set.count = 1; continue; }
         if (!strcmp(option, "list")) { listed = 1; continue; }
         i++;
         if (!strcmp(option, "batch"))
