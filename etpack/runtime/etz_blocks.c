@@ -3,38 +3,42 @@
 
 #include "etz_internal.h"
 
-/* Point the jobs at their stored bytes; blocks that adjoin in the file are read with one call where they fit. */
+/* Point the jobs at their stored bytes, which one read fetches if they lie side by side, as those of a batch mostly do. */
 static etz_status fetch(etz_context *context, etz_job *jobs, uint32_t count)
 {
-    const etz_file *file = context->file;
-    const uint64_t room = etz_i_align(file->max_stored_block, file->stream_alignment);
-    uint64_t used = 0;
-    uint32_t next;
-    for (uint32_t first = 0; first < count; first = next) {
-        const uint64_t start = jobs[first].block.stored_offset;
-        uint64_t end = start + jobs[first].block.stored_size;
-        next = first + 1;
-        if (!jobs[first].block.stored_size)
+    uint64_t start = UINT64_MAX, end = 0, sum = ETZ_PAGE_SIZE;
+    for (uint32_t i = 0; i < count; i++) {
+        const etz_block *block = &jobs[i].block;
+        if (!block->stored_size)
             continue;
-        /* Each block has `room` bytes, which those before it may leave to it; small gaps are read along. */
-        for (; context->stored && next < count; next++) {
-            const etz_block *block = &jobs[next].block;
-            const uint64_t gap = block->stored_offset - end, longer = block->stored_offset + block->stored_size - start;
-            if (!block->stored_size || block->stored_offset < end || gap >= ETZ_PAGE_SIZE)
-                break;
-            if (etz_i_align(used + longer, file->stream_alignment) > (next + 1) * room)
-                break;
+        sum += block->stored_size;
+        if (block->stored_offset < start)
+            start = block->stored_offset;
+        if (block->stored_offset + block->stored_size > end)
             end = block->stored_offset + block->stored_size;
-        }
-        const uint8_t *stored =
-            etz_i_fetch(context, start, (size_t)(end - start), context->stored ? context->stored + used : NULL);
+    }
+    /* In memory there is no room, so each is taken where it is. Some padding may be read along. */
+    const uint64_t size = end - start;
+    const int at_once = end && size <= sum && size <= (uint64_t)context->stored_room * count;
+    const uint8_t *stored = at_once ? etz_i_fetch(context, start, (size_t)size, context->stored) : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        const etz_block *block = &jobs[i].block;
+        if (!block->stored_size)
+            continue;
+        if (!at_once)
+            stored = etz_i_fetch(context, block->stored_offset, block->stored_size,
+                                 context->stored + (size_t)context->stored_room * i);
         if (!stored)
             return ETZ_IO;
-        for (uint32_t i = first; i < next; i++)
-            jobs[i].stored = stored + (jobs[i].block.stored_offset - start);
-        used = etz_i_align(used + (end - start), file->stream_alignment);
+        jobs[i].stored = at_once ? stored + (size_t)(block->stored_offset - start) : stored;
     }
     return ETZ_OK;
+}
+
+/* Whether the reader transposes what the decoder gives. */
+static int is_transposed(const etz_file *file, uint32_t codec)
+{
+    return file->codecs[codec] == ETZ_CODEC_LZ4_BITPLANES && file->decoders[codec]->codec != ETZ_CODEC_LZ4_BITPLANES;
 }
 
 static int is_coded(const etz_i_plane *plane)
@@ -78,27 +82,21 @@ static etz_status parse_directory(const etz_file *file, etz_job *job)
 /* Replace a codec id by its number among those of the file. */
 static etz_status resolve_codec(const etz_file *file, etz_i_plane *plane)
 {
-    const uint32_t codec = plane->codec;
-    if (codec <= ETZ_CODEC_CONSTANT) {
-        plane->codec = codec == ETZ_CODEC_RAW ? ETZ_I_RAW : ETZ_I_CONSTANT;
+    const uint32_t id = plane->codec;
+    if (id <= ETZ_CODEC_CONSTANT) {
+        plane->codec = ETZ_I_RAW + id;
         return ETZ_OK;
     }
-    for (unsigned i = 0; i < ETZ_MAX_CODECS; i++) {
-        if (file->codecs[i] == codec && file->decoders[i]) {
-            plane->codec = i;
-            return ETZ_OK;
-        }
-        if (file->codecs[i] == codec)
-            return codec > ETZ_CODEC_LZ4_BITPLANES && codec < ETZ_CODEC_FIRST_PRIVATE ? ETZ_UNSUPPORTED : ETZ_CODEC_MISSING;
-    }
-    /* A codec that the footer does not name: no workspace was made for it. */
-    return codec > ETZ_CODEC_LZ4_BITPLANES && codec < ETZ_CODEC_FIRST_PRIVATE ? ETZ_UNSUPPORTED : ETZ_CORRUPT;
-}
-
-/* Whether the reader transposes what the decoder gives. */
-static int is_transposed(const etz_file *file, uint32_t codec)
-{
-    return file->codecs[codec] == ETZ_CODEC_LZ4_BITPLANES && file->decoders[codec]->codec != ETZ_CODEC_LZ4_BITPLANES;
+    unsigned i = 0;
+    while (i < ETZ_MAX_CODECS && file->codecs[i] != id)
+        i++;
+    plane->codec = i;
+    if (i < ETZ_MAX_CODECS && file->decoders[i])
+        return ETZ_OK;
+    if (id > ETZ_CODEC_LZ4_BITPLANES && id < ETZ_CODEC_FIRST_PRIVATE)
+        return ETZ_UNSUPPORTED;
+    /* One that the footer does not name has no workspace. */
+    return i < ETZ_MAX_CODECS ? ETZ_CODEC_MISSING : ETZ_CORRUPT;
 }
 
 /* Give each plane that has a codec its place to be decoded to. */
@@ -106,29 +104,34 @@ static etz_status place_planes(const etz_file *file, etz_job *job, uint8_t *scra
 {
     const uint32_t step = (uint32_t)etz_i_align(job->plane_size, file->dest_alignment);
     uint64_t needed = 0;
-    int transposed = 0;
+    uint32_t rounds = 0, bits = 0;
+    job->run = job->plane_size;
     for (uint32_t k = 0; k < job->plane_count; k++) {
         etz_i_plane *plane = &job->planes[k];
         const etz_status status = resolve_codec(file, plane);
         if (status)
             return status;
+        plane->round = 0;
+        if (plane->codec == ETZ_I_CONSTANT)
+            job->run = ETZ_I_CONSTANT_RUN;
         if (!is_coded(plane))
             continue;
-        transposed |= file->codecs[plane->codec] == ETZ_CODEC_LZ4_BITPLANES;
-        if (job->plane_count == 1) {
-            plane->dest = job->dest;
-            continue;
+        if (file->codecs[plane->codec] == ETZ_CODEC_LZ4_BITPLANES)
+            bits = (uint32_t)etz_i_align(job->plane_size, 8);
+        if (is_transposed(file, plane->codec))
+            plane->round = rounds++;
+        plane->dest = job->dest;
+        if (job->plane_count > 1) {
+            plane->dest = scratch;
+            scratch += step;
+            needed += job->plane_size;
         }
-        plane->dest = scratch;
-        needed += job->plane_size;
-        if (needed > file->max_plane_scratch)
+        /* Before the next place is made. */
+        if (needed + bits > file->max_plane_scratch)
             return ETZ_CORRUPT;
-        scratch += step;
     }
     job->bits = scratch;
-    if (transposed)
-        needed += etz_i_align(job->plane_size, 8);
-    return needed > file->max_plane_scratch ? ETZ_CORRUPT : ETZ_OK;
+    return ETZ_OK;
 }
 
 /* Check the stored bytes, and find out what is to be done with them. */
@@ -153,19 +156,21 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
     return place_planes(file, job, scratch);
 }
 
-/* Gather the streams of one codec; of those that the reader transposes, the n-th of each block. */
-static size_t gather(etz_context *context, const etz_job *jobs, uint32_t count, uint32_t codec, uint32_t turn)
+/* Gather the streams of one codec and round; or, when they are decoded, transpose what they gave. Returns how many there are. */
+static size_t visit(etz_context *context, uint32_t count, uint32_t codec, uint32_t round, int transposed, int decoded)
 {
-    const int transposed = is_transposed(context->file, codec);
     size_t found = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const etz_job *job = &jobs[i];
-        uint32_t seen = 0;
+        const etz_job *job = &context->jobs[i];
         for (uint32_t k = 0; k < job->plane_count; k++) {
             const etz_i_plane *plane = &job->planes[k];
-            if (plane->codec != codec || (transposed && seen++ != turn))
+            if (plane->codec != codec || plane->round != round)
                 continue;
             etz_stream *stream = &context->streams[found++];
+            if (decoded) {
+                context->file->kernels->from_bitplanes(plane->dest, job->bits, job->plane_size);
+                continue;
+            }
             stream->stored = plane->stream;
             stream->stored_size = plane->stream_size;
             stream->dest = transposed ? job->bits : plane->dest;
@@ -175,64 +180,42 @@ static size_t gather(etz_context *context, const etz_job *jobs, uint32_t count, 
     return found;
 }
 
-/* Transpose what the n-th such stream of each block gave. */
-static void transpose(const etz_context *context, const etz_job *jobs, uint32_t count, uint32_t codec, uint32_t turn)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t seen = 0;
-        for (uint32_t k = 0; k < jobs[i].plane_count; k++)
-            if (jobs[i].planes[k].codec == codec && seen++ == turn)
-                context->file->kernels->from_bitplanes(jobs[i].planes[k].dest, jobs[i].bits, jobs[i].plane_size);
-    }
-}
-
-static etz_status decode_streams(etz_context *context, const etz_job *jobs, uint32_t count, uint32_t codec)
+/* Decode all streams of one codec: in one call, or in rounds if the bits of a block's planes use one place in turn. */
+static etz_status decode_streams(etz_context *context, uint32_t count, uint32_t codec)
 {
     const etz_decoder *decoder = context->file->decoders[codec];
     const int transposed = is_transposed(context->file, codec);
-    for (uint32_t turn = 0; turn < ETZ_MAX_PLANES; turn++) {
-        const size_t streams = gather(context, jobs, count, codec, turn);
-        if (!streams)
-            break;
+    size_t streams;
+    for (uint32_t round = 0; (streams = visit(context, count, codec, round, transposed, 0)) != 0; round++) {
         context->counters.decoder_calls++;
         context->counters.streams_decoded += streams;
         const etz_status status =
             decoder->decode(decoder->user, context->workspaces[codec], context->streams, streams);
         if (status)
             return status;
-        if (!transposed)
-            break;
-        transpose(context, jobs, count, codec, turn);
+        if (transposed)
+            visit(context, count, codec, round, transposed, 1);
     }
     return ETZ_OK;
 }
 
-/* Merge planes; a constant one is a few bytes that are used again and again. */
+/* Merge planes, in runs if one of them is constant, for which a few bytes stand. */
 static void merge(const etz_context *context, const etz_job *job)
 {
-    const etz_kernels *kernels = context->file->kernels;
     const uint8_t *planes[ETZ_MAX_PLANES];
-    uint32_t steps[ETZ_MAX_PLANES];
-    uint32_t run = job->plane_size;
-    for (uint32_t k = 0; k < job->plane_count; k++) {
-        const etz_i_plane *plane = &job->planes[k];
-        steps[k] = 1;
-        if (plane->codec == ETZ_I_CONSTANT) {
-            uint8_t *bytes = context->constants + k * ETZ_I_CONSTANT_RUN;
-            memset(bytes, (int)plane->stream_size, ETZ_I_CONSTANT_RUN);
-            planes[k] = bytes;
-            steps[k] = 0;
-            run = ETZ_I_CONSTANT_RUN;
-        } else {
-            planes[k] = is_coded(plane) ? plane->dest : plane->stream;
+    const uint32_t count = job->plane_count;
+    for (uint32_t done = 0; done < job->plane_size; done += job->run) {
+        const uint32_t rest = job->plane_size - done;
+        for (uint32_t k = 0; k < count; k++) {
+            const etz_i_plane *plane = &job->planes[k];
+            uint8_t *constant = context->constants + k * ETZ_I_CONSTANT_RUN;
+            if (plane->codec == ETZ_I_CONSTANT)
+                planes[k] = memset(constant, (int)plane->stream_size, ETZ_I_CONSTANT_RUN);
+            else
+                planes[k] = (is_coded(plane) ? plane->dest : plane->stream) + done;
         }
-    }
-    const int rotated = job->block.filter % 2 == 0;
-    for (uint32_t done = 0; done < job->plane_size; done += run) {
-        const uint32_t here = job->plane_size - done < run ? job->plane_size - done : run;
-        kernels->merge(job->dest + (size_t)done * job->plane_count, planes, here, job->plane_count, rotated);
-        for (uint32_t k = 0; k < job->plane_count; k++)
-            planes[k] += steps[k] * here;
+        context->file->kernels->merge(job->dest + (size_t)done * count, planes, rest < job->run ? rest : job->run, count,
+                                      job->block.filter % 2 == 0);
     }
 }
 
@@ -254,16 +237,12 @@ static void finish(const etz_context *context, const etz_job *job)
 etz_status etz_i_decode(etz_context *context, uint32_t count)
 {
     etz_job *jobs = context->jobs;
-    uint32_t used = 0;
     etz_status status = fetch(context, jobs, count);
-    for (uint32_t i = 0; !status && i < count; i++) {
-        status = prepare(context, &jobs[i], context->planes + i * context->planes_step);
-        for (uint32_t k = 0; !status && k < jobs[i].plane_count; k++)
-            used |= UINT32_C(1) << jobs[i].planes[k].codec;
-    }
+    for (uint32_t i = 0; !status && i < count; i++)
+        status = prepare(context, &jobs[i], context->planes + (size_t)context->planes_step * i);
     for (uint32_t codec = 0; !status && codec < ETZ_MAX_CODECS; codec++)
-        if (used >> codec & 1)
-            status = decode_streams(context, jobs, count, codec);
+        if (context->file->decoders[codec])
+            status = decode_streams(context, count, codec);
     if (status)
         return status;
     for (uint32_t i = 0; i < count; i++)

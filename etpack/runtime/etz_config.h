@@ -21,7 +21,7 @@
 #define ETZ_LIMIT_BLOCKS (UINT32_C(1) << 24)
 #endif
 
-/** Rows of the extent table, all of which etz_open() looks at; never more than 2^30. */
+/** Rows of the extent table, all of which each context looks at once; never more than 2^30. */
 #ifndef ETZ_LIMIT_EXTENTS
 #define ETZ_LIMIT_EXTENTS (UINT32_C(1) << 20)
 #endif

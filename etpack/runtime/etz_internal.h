@@ -9,7 +9,7 @@
 enum {
     /* Alignment of every buffer carved from the caller's region. */
     ETZ_I_ALIGNMENT = 64,
-    /* etz_open() reads the tables by way of the stack, in pieces of so many bytes. */
+    /* etz_open() reads the section table by way of the stack, in pieces of so many bytes. */
     ETZ_I_PIECE = 512,
     /* Elements merged at a time where a plane is constant. */
     ETZ_I_CONSTANT_RUN = 256,
@@ -29,6 +29,8 @@ typedef struct etz_i_plane {
     uint32_t stream_size;
     /* Number of its codec in etz_file::codecs, or ETZ_I_RAW, or ETZ_I_CONSTANT. */
     uint32_t codec;
+    /* How many planes of its block use the block's place for bits before it does. */
+    uint32_t round;
 } etz_i_plane;
 
 /* A block to decode, whole. */
@@ -41,6 +43,8 @@ typedef struct etz_job {
     uint8_t *bits;
     uint32_t plane_size;
     uint32_t plane_count;
+    /* Elements to merge at a time. */
+    uint32_t run;
     etz_i_plane planes[ETZ_MAX_PLANES];
 } etz_job;
 
@@ -74,13 +78,11 @@ const uint8_t *etz_i_view(const etz_source *source, uint64_t offset, size_t size
 /* The same, and counted. */
 const uint8_t *etz_i_fetch(etz_context *context, uint64_t offset, size_t size, uint8_t *buffer);
 
-/* Return the CRC of a page whose rows have the CRC `crc`. */
-uint32_t etz_i_page_crc(const etz_kernels *kernels, uint32_t crc, uint32_t type, uint32_t number);
-
 /* Bytes that the page has with its checksum. */
 uint32_t etz_i_page_size(const etz_table *table, uint32_t number);
 
-void etz_i_extent(const uint8_t *row, etz_extent *extent);
+/* Check all of the extent table: what is looked up later has only its page's checksum to be compared. */
+etz_status etz_i_check_extents(etz_context *context);
 
 /* Fetch and decode whole blocks to where each job says; the context's scratch holds so many. */
 etz_status etz_i_decode(etz_context *context, uint32_t count);

@@ -57,38 +57,23 @@ static uint8_t rotated_byte(uint8_t byte, uint8_t above)
     return (uint8_t)(byte >> 1 | above << 7);
 }
 
+/* In the next two, compilers that are told to be fast make one loop for rotated elements and one for others. */
 static void merge_2(uint8_t *RESTRICT dest, const uint8_t *RESTRICT a, const uint8_t *RESTRICT b, size_t count, int rotated)
 {
-    if (!rotated) {
-        for (size_t i = 0; i < count; i++) {
-            dest[2 * i] = a[i];
-            dest[2 * i + 1] = b[i];
-        }
-        return;
-    }
     for (size_t i = 0; i < count; i++) {
-        dest[2 * i] = rotated_byte(a[i], b[i]);
-        dest[2 * i + 1] = rotated_byte(b[i], a[i]);
+        dest[2 * i] = rotated ? rotated_byte(a[i], b[i]) : a[i];
+        dest[2 * i + 1] = rotated ? rotated_byte(b[i], a[i]) : b[i];
     }
 }
 
 static void merge_4(uint8_t *RESTRICT dest, const uint8_t *RESTRICT a, const uint8_t *RESTRICT b, const uint8_t *RESTRICT c,
                     const uint8_t *RESTRICT d, size_t count, int rotated)
 {
-    if (!rotated) {
-        for (size_t i = 0; i < count; i++) {
-            dest[4 * i] = a[i];
-            dest[4 * i + 1] = b[i];
-            dest[4 * i + 2] = c[i];
-            dest[4 * i + 3] = d[i];
-        }
-        return;
-    }
     for (size_t i = 0; i < count; i++) {
-        dest[4 * i] = rotated_byte(a[i], b[i]);
-        dest[4 * i + 1] = rotated_byte(b[i], c[i]);
-        dest[4 * i + 2] = rotated_byte(c[i], d[i]);
-        dest[4 * i + 3] = rotated_byte(d[i], a[i]);
+        dest[4 * i] = rotated ? rotated_byte(a[i], b[i]) : a[i];
+        dest[4 * i + 1] = rotated ? rotated_byte(b[i], c[i]) : b[i];
+        dest[4 * i + 2] = rotated ? rotated_byte(c[i], d[i]) : c[i];
+        dest[4 * i + 3] = rotated ? rotated_byte(d[i], a[i]) : d[i];
     }
 }
 
@@ -115,12 +100,12 @@ static void merge(uint8_t *dest, const uint8_t *const *planes, size_t count, uns
 /* Byte b of `word` as row b of a matrix of 8 by 8 bits: bit j of byte b becomes bit b of byte j. */
 static uint64_t transposed(uint64_t word)
 {
-    uint64_t moved = (word >> 7 ^ word) & UINT64_C(0x00AA00AA00AA00AA);
-    word ^= moved ^ moved << 7;
-    moved = (word >> 14 ^ word) & UINT64_C(0x0000CCCC0000CCCC);
-    word ^= moved ^ moved << 14;
-    moved = (word >> 28 ^ word) & UINT64_C(0x00000000F0F0F0F0);
-    return word ^ moved ^ moved << 28;
+    static const uint64_t masks[] = {UINT64_C(0x00AA00AA00AA00AA), UINT64_C(0x0000CCCC0000CCCC), UINT64_C(0x00000000F0F0F0F0)};
+    for (unsigned step = 0; step < 3; step++) {
+        const uint64_t moved = (word >> (7 << step) ^ word) & masks[step];
+        word ^= moved ^ moved << (7 << step);
+    }
+    return word;
 }
 
 static void from_bitplanes(uint8_t *RESTRICT plane, const uint8_t *RESTRICT rows, size_t size)

@@ -1,4 +1,4 @@
-/* Opening: header, footer, section table, extent table. The order of checks is section 2 of the specification. */
+/* Opening: header, footer, section table. The order of checks is section 2 of the specification. */
 #include <string.h>
 
 #include "etz_internal.h"
@@ -35,8 +35,26 @@ const uint8_t *etz_i_view(const etz_source *source, uint64_t offset, size_t size
     return source->read_at(source->user, offset, buffer, size) ? NULL : buffer;
 }
 
+/* Where the magic, the version and the checksum lie, in the header or in the footer; they keep their places in every version. */
+typedef struct fixed_part {
+    char magic[ETZ_MAGIC_SIZE];
+    uint8_t magic_at;
+    uint8_t crc_at;
+    uint8_t version_at;
+} fixed_part;
+
+static etz_status check_end(const etz_file *file, const uint8_t *bytes, const fixed_part *part, etz_status not_there)
+{
+    if (!is_equal(bytes + part->magic_at, part->magic, ETZ_MAGIC_SIZE))
+        return not_there;
+    if (etz_i_u32(bytes + part->crc_at) != file->kernels->crc32c(0, bytes, part->crc_at))
+        return ETZ_CORRUPT;
+    return etz_i_u16(bytes + part->version_at) == ETZ_FORMAT_VERSION ? ETZ_OK : ETZ_UNSUPPORTED;
+}
+
 static etz_status check_header(const etz_file *file)
 {
+    static const fixed_part part = {ETZ_HEADER_MAGIC_BYTES, 0, ETZ_HEADER_CRC, ETZ_HEADER_VERSION};
     uint8_t buffer[ETZ_HEADER_SIZE];
     const size_t size = file->source.size < sizeof buffer ? (size_t)file->source.size : sizeof buffer;
     if (size < ETZ_MAGIC_SIZE)
@@ -44,15 +62,10 @@ static etz_status check_header(const etz_file *file)
     const uint8_t *header = etz_i_view(&file->source, 0, size, buffer);
     if (!header)
         return ETZ_IO;
-    if (!is_equal(header, ETZ_HEADER_MAGIC_BYTES, ETZ_MAGIC_SIZE))
-        return ETZ_NOT_ETZ;
     if (size < sizeof buffer)
-        return ETZ_TRUNCATED;
-    if (etz_i_u32(header + ETZ_HEADER_CRC) != file->kernels->crc32c(0, header, ETZ_HEADER_CRC))
-        return ETZ_CORRUPT;
-    if (etz_i_u16(header + ETZ_HEADER_VERSION) != ETZ_FORMAT_VERSION)
-        return ETZ_UNSUPPORTED;
-    return etz_i_u16(header + ETZ_HEADER_RESERVED) ? ETZ_CORRUPT : ETZ_OK;
+        return is_equal(header, part.magic, ETZ_MAGIC_SIZE) ? ETZ_TRUNCATED : ETZ_NOT_ETZ;
+    const etz_status status = check_end(file, header, &part, ETZ_NOT_ETZ);
+    return !status && etz_i_u16(header + ETZ_HEADER_RESERVED) ? ETZ_CORRUPT : status;
 }
 
 /* Ascending, then zeros, and only ids that need a decoder. */
@@ -78,6 +91,7 @@ typedef struct section_table {
 
 static etz_status parse_footer(etz_file *file, section_table *table)
 {
+    static const fixed_part part = {ETZ_FOOTER_MAGIC_BYTES, ETZ_FOOTER_MAGIC, ETZ_FOOTER_CRC, ETZ_FOOTER_VERSION};
     uint8_t buffer[ETZ_FOOTER_SIZE];
     if (file->source.size < ETZ_HEADER_SIZE + ETZ_FOOTER_SIZE)
         return ETZ_TRUNCATED;
@@ -85,11 +99,10 @@ static etz_status parse_footer(etz_file *file, section_table *table)
     const uint8_t *footer = etz_i_view(&file->source, offset, sizeof buffer, buffer);
     if (!footer)
         return ETZ_IO;
-    if (!is_equal(footer + ETZ_FOOTER_MAGIC, ETZ_FOOTER_MAGIC_BYTES, ETZ_MAGIC_SIZE))
-        return ETZ_TRUNCATED;
-    if (etz_i_u32(footer + ETZ_FOOTER_CRC) != file->kernels->crc32c(0, footer, ETZ_FOOTER_CRC))
-        return ETZ_CORRUPT;
-    if (etz_i_u16(footer + ETZ_FOOTER_VERSION) != ETZ_FORMAT_VERSION || etz_i_u32(footer + ETZ_FOOTER_INCOMPAT))
+    const etz_status status = check_end(file, footer, &part, ETZ_TRUNCATED);
+    if (status)
+        return status;
+    if (etz_i_u32(footer + ETZ_FOOTER_INCOMPAT))
         return ETZ_UNSUPPORTED;
 
     const uint64_t content_size = etz_i_uint(footer + ETZ_FOOTER_CONTENT_SIZE, 8);
@@ -210,74 +223,6 @@ static etz_status parse_sections(etz_file *file, const section_table *table, con
     return status ? status : count_rows(found.sizes[ETZ_SECTION_EXTENTS], limits->extents, &file->extents);
 }
 
-void etz_i_extent(const uint8_t *row, etz_extent *extent)
-{
-    extent->content_offset = etz_i_u48(row + ETZ_EXTENT_OFFSET);
-    extent->content_size = etz_i_u48(row + ETZ_EXTENT_SIZE);
-    extent->first_block = etz_i_u32(row + ETZ_EXTENT_FIRST_BLOCK);
-}
-
-uint32_t etz_i_page_crc(const etz_kernels *kernels, uint32_t crc, uint32_t type, uint32_t number)
-{
-    uint8_t place[8] = {0};
-    for (unsigned i = 0; i < 4; i++) {
-        place[i] = (uint8_t)(type >> (8 * i));
-        place[4 + i] = (uint8_t)(number >> (8 * i));
-    }
-    return kernels->crc32c(crc, place, sizeof place);
-}
-
-uint32_t etz_i_page_size(const etz_table *table, uint32_t number)
-{
-    const uint32_t rows = table->rows - number * ETZ_ROWS_PER_PAGE;
-    return (rows < ETZ_ROWS_PER_PAGE ? rows : ETZ_ROWS_PER_PAGE) * ETZ_ROW_SIZE + ETZ_CRC_SIZE;
-}
-
-/* What the extents before a row add up to. */
-typedef struct extent_sums {
-    uint64_t end;
-    uint64_t blocks;
-} extent_sums;
-
-static int add_extent(extent_sums *sums, const uint8_t *row, uint32_t block_size_log2)
-{
-    etz_extent extent;
-    etz_i_extent(row, &extent);
-    const int good =
-        extent.content_size && extent.content_offset >= sums->end && extent.first_block == sums->blocks;
-    sums->end = extent.content_offset + extent.content_size;
-    sums->blocks += (extent.content_size + (UINT64_C(1) << block_size_log2) - 1) >> block_size_log2;
-    return good;
-}
-
-/* All of it, in pieces: what is looked up later has only its page's checksum to be compared. */
-static etz_status check_extents(const etz_file *file)
-{
-    uint8_t buffer[ETZ_I_PIECE];
-    extent_sums sums = {0, 0};
-    uint64_t offset = file->extents.stored_offset;
-    int good = 1;
-    for (uint32_t page = 0; page * ETZ_ROWS_PER_PAGE < file->extents.rows; page++) {
-        uint32_t crc = 0;
-        for (uint32_t rest = etz_i_page_size(&file->extents, page); rest;) {
-            const uint32_t size = rest < ETZ_I_PIECE ? rest : ETZ_I_PIECE;
-            const uint8_t *piece = etz_i_view(&file->source, offset, size, buffer);
-            if (!piece)
-                return ETZ_IO;
-            rest -= size;
-            offset += size;
-            /* Rows have 16 bytes, as have pieces but the last: so only that one holds bytes of the checksum, and all of them. */
-            const uint32_t rows = rest ? size : size - ETZ_CRC_SIZE;
-            crc = file->kernels->crc32c(crc, piece, rows);
-            for (uint32_t row = 0; row < rows; row += ETZ_ROW_SIZE)
-                good &= add_extent(&sums, piece + row, file->block_size_log2);
-            if (!rest && etz_i_page_crc(file->kernels, crc, file->extents.type, page) != etz_i_u32(piece + rows))
-                return ETZ_CORRUPT;
-        }
-    }
-    return good && sums.end <= file->content_size && sums.blocks == file->index.rows ? ETZ_OK : ETZ_CORRUPT;
-}
-
 static const etz_decoder *find_decoder(const etz_options *options, uint8_t codec)
 {
     for (size_t i = 0; i < options->decoder_count; i++)
@@ -326,7 +271,5 @@ etz_status etz_open(etz_file *file, const etz_source *source, const etz_options 
         status = check_limits(file, limits);
     if (!status)
         status = parse_sections(file, &table, limits);
-    if (!status)
-        status = check_extents(file);
     return status ? status : choose_decoders(file, options);
 }

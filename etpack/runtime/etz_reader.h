@@ -181,8 +181,6 @@ typedef struct etz_file {
     const etz_kernels *kernels;
     /** Bytes of content. */
     uint64_t content_size;
-    /** SHA-256 of the content, as recorded; the reader does not compare it. */
-    uint8_t content_sha256[32];
     uint32_t block_size_log2;
     uint32_t alignment_log2;
     /** Bytes of the largest stored block. */
@@ -200,6 +198,8 @@ typedef struct etz_file {
     /** The largest `stream_alignment` and `dest_alignment` of these, at least 1. */
     uint32_t stream_alignment;
     uint32_t dest_alignment;
+    /** SHA-256 of the content, as recorded; the reader does not compare it. */
+    uint8_t content_sha256[32];
 } etz_file;
 
 /** Memory for a context. */
@@ -264,19 +264,18 @@ typedef struct etz_extent {
 /** What one thread reads with. Owned by the caller; fields are the reader's own but for `counters`. */
 typedef struct etz_context {
     const etz_file *file;
-    etz_counters counters;
     /** Blocks decoded together. */
     uint32_t batch_blocks;
     /** The block in `block`, or ETZ_NO_BLOCK. */
     uint32_t kept_block;
     /** Scratch block: holds the block that was last wanted in part. */
     uint8_t *block;
-    /** Stored bytes of a batch; NULL where the source is in memory. */
+    /** Stored bytes of a batch, and room for those of each block: 0 where the source is in memory. */
     uint8_t *stored;
-    size_t stored_capacity;
+    uint64_t stored_room;
     /** Decoded planes: so many bytes for each block of a batch. */
     uint8_t *planes;
-    size_t planes_step;
+    uint64_t planes_step;
     /** What stands for constant planes. */
     uint8_t *constants;
     etz_page index;
@@ -284,21 +283,23 @@ typedef struct etz_context {
     etz_extent extent;
     struct etz_job *jobs;
     etz_stream *streams;
-    /** In the order of `etz_file::codecs`. */
+    /** In the order of `etz_file::codecs`; codecs next to each other with one decoder share one. */
     void *workspaces[ETZ_MAX_CODECS];
+    size_t workspace_sizes[ETZ_MAX_CODECS];
+    etz_counters counters;
 } etz_context;
 
 /**
- * Open a file: check header, footer, section table and the whole extent table; no block is read.
+ * Open a file: check header, footer and section table.
  *
- * Reads 16 bytes, 128 bytes, then section table and extent table in pieces of up to 512 bytes.
+ * Reads 16 bytes, 128 bytes, and the section table: in one piece up to 25 sections; this project's writer makes 3.
  *
  * @param[out] file Filled on success; its content means nothing after an error.
  * @param[in] source Copied; what it points at must outlive the file.
  * @param[in] options What to open it with; NULL for the defaults.
  * @retval ETZ_NOT_ETZ It does not begin with the magic.
  * @retval ETZ_TRUNCATED It ends inside the header, or does not end with a footer.
- * @retval ETZ_CORRUPT A checksum, a reserved field, a value or the order of sections or extents is wrong.
+ * @retval ETZ_CORRUPT A checksum, a reserved field, a value or the order of sections is wrong.
  * @retval ETZ_UNSUPPORTED Another format version, an unknown feature bit or required section, or streams that are not
  *     aligned as the decoder of a codec that the file names needs them.
  * @retval ETZ_LIMIT It is over a limit.
@@ -320,17 +321,19 @@ etz_status etz_open(etz_file *file, const etz_source *source, const etz_options 
 etz_status etz_memory_needed(const etz_file *file, uint32_t batch_blocks, etz_memory *memory);
 
 /**
- * Make a context in the caller's memory. Nothing is read.
+ * Make a context in the caller's memory, and check the whole extent table, of which it reads each page once.
  *
  * @param[in] file Must outlive the context.
  * @param[in] batch_blocks As for etz_memory_needed().
- * @param[in] region The caller's; used by this context alone until it is needed no more. Need not be cleared.
+ * @param[in] base The region, the caller's; used by this context alone until it is needed no more. Need not be cleared.
  * @param[in] size Its bytes.
  * @retval ETZ_MEMORY The region is smaller than etz_memory_needed() says, or not aligned; `batch_blocks` is out of bounds.
  * @retval ETZ_LIMIT As etz_memory_needed().
+ * @retval ETZ_CORRUPT The extent table is wrong.
+ * @retval ETZ_IO The callback failed.
  * @return or the error of a decoder's `prepare`.
  */
-etz_status etz_context_init(etz_context *context, const etz_file *file, uint32_t batch_blocks, void *region, size_t size);
+etz_status etz_context_init(etz_context *context, const etz_file *file, uint32_t batch_blocks, void *base, size_t size);
 
 /**
  * Read a range of the content.

@@ -1,4 +1,6 @@
-/* Looking up: from a content offset to an extent, and from there to a row of the index; a page at a time. */
+/* Extent table and index, a page at a time: from a content offset to an extent, and from there to a block. */
+#include <string.h>
+
 #include "etz_internal.h"
 
 const uint8_t *etz_i_fetch(etz_context *context, uint64_t offset, size_t size, uint8_t *buffer)
@@ -10,13 +12,28 @@ const uint8_t *etz_i_fetch(etz_context *context, uint64_t offset, size_t size, u
     return etz_i_view(&context->file->source, offset, size, buffer);
 }
 
+static uint32_t page_crc(const etz_kernels *kernels, const uint8_t *rows, uint32_t size, uint32_t type, uint32_t number)
+{
+    uint8_t place[8];
+    for (unsigned i = 0; i < 4; i++) {
+        place[i] = (uint8_t)(type >> (8 * i));
+        place[4 + i] = (uint8_t)(number >> (8 * i));
+    }
+    return kernels->crc32c(kernels->crc32c(0, rows, size), place, sizeof place);
+}
+
+uint32_t etz_i_page_size(const etz_table *table, uint32_t number)
+{
+    const uint32_t rows = table->rows - number * ETZ_ROWS_PER_PAGE;
+    return (rows < ETZ_ROWS_PER_PAGE ? rows : ETZ_ROWS_PER_PAGE) * ETZ_ROW_SIZE + ETZ_CRC_SIZE;
+}
+
 /* Point `row` at a row of a table; its page is read and checked if it is another than the last one. */
 static etz_status find_row(etz_context *context, etz_page *page, const etz_table *table, uint32_t number,
                            const uint8_t **row)
 {
     const uint32_t wanted = number / ETZ_ROWS_PER_PAGE;
     if (page->number != wanted) {
-        const etz_kernels *kernels = context->file->kernels;
         const uint32_t size = etz_i_page_size(table, wanted), rows = size - ETZ_CRC_SIZE;
         const uint64_t offset = table->stored_offset + (uint64_t)wanted * ETZ_PAGE_SIZE;
         page->number = UINT32_MAX;
@@ -24,8 +41,7 @@ static etz_status find_row(etz_context *context, etz_page *page, const etz_table
         if (!page->rows)
             return ETZ_IO;
         context->counters.pages_checked++;
-        const uint32_t crc = kernels->crc32c(0, page->rows, rows);
-        if (etz_i_page_crc(kernels, crc, table->type, wanted) != etz_i_u32(page->rows + rows))
+        if (page_crc(context->file->kernels, page->rows, rows, table->type, wanted) != etz_i_u32(page->rows + rows))
             return ETZ_CORRUPT;
         page->number = wanted;
     }
@@ -33,137 +49,132 @@ static etz_status find_row(etz_context *context, etz_page *page, const etz_table
     return ETZ_OK;
 }
 
-static etz_status load_extent(etz_context *context, uint32_t number, etz_extent *extent)
+/* Read a row of the extent table, and make it the context's extent if it begins at or before `offset`; return where it begins. */
+static etz_status load_extent(etz_context *context, uint32_t number, uint64_t offset, uint64_t *start)
 {
     const uint8_t *row;
     const etz_status status = find_row(context, &context->extents, &context->file->extents, number, &row);
-    if (!status) {
-        etz_i_extent(row, extent);
-        extent->number = number;
+    if (status)
+        return status;
+    *start = etz_i_u48(row + ETZ_EXTENT_OFFSET);
+    if (*start <= offset) {
+        context->extent.content_offset = *start;
+        context->extent.content_size = etz_i_u48(row + ETZ_EXTENT_SIZE);
+        context->extent.first_block = etz_i_u32(row + ETZ_EXTENT_FIRST_BLOCK);
+        context->extent.number = number;
     }
-    return status;
+    return ETZ_OK;
 }
 
-static int holds(const etz_extent *extent, uint64_t offset)
+etz_status etz_i_check_extents(etz_context *context)
 {
-    return offset >= extent->content_offset && offset - extent->content_offset < extent->content_size;
-}
-
-/* Find the number of the first extent that begins behind `offset`. */
-static etz_status search_extents(etz_context *context, uint64_t offset, uint32_t *number)
-{
-    uint32_t low = 0, high = context->file->extents.rows;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        etz_extent extent;
-        const etz_status status = load_extent(context, middle, &extent);
+    const etz_file *file = context->file;
+    const etz_extent *extent = &context->extent;
+    uint64_t end = 0, blocks = 0, start;
+    int good = 1;
+    for (uint32_t number = 0; number < file->extents.rows; number++) {
+        const etz_status status = load_extent(context, number, UINT64_MAX, &start);
         if (status)
             return status;
-        if (extent.content_offset <= offset)
-            low = middle + 1;
-        else
-            high = middle;
+        good &= extent->content_size && start >= end && extent->first_block == blocks;
+        end = start + extent->content_size;
+        blocks += (extent->content_size + (UINT64_C(1) << file->block_size_log2) - 1) >> file->block_size_log2;
     }
-    *number = low;
-    return ETZ_OK;
+    return good && end <= file->content_size && blocks == file->index.rows ? ETZ_OK : ETZ_CORRUPT;
 }
 
-/* Make the context's extent the one that holds `offset`; or fill `gap` and leave the extent as it is. */
-static etz_status find_extent(etz_context *context, uint64_t offset, etz_block *gap, int *in_gap)
+/* Below the beginning the difference wraps, and is large. */
+static int holds(const etz_extent *extent, uint64_t offset)
 {
-    const uint32_t count = context->file->extents.rows;
-    const etz_extent *last = &context->extent;
-    uint64_t start = 0, end = context->file->content_size;
-    etz_extent extent;
-    etz_status status;
-    uint32_t next;
-    *in_gap = 0;
+    return offset - extent->content_offset < extent->content_size;
+}
+
+/* Make the context's extent the last one that begins at or before `offset`, or one of no bytes if none does. Sets where the next one
+ * begins, or the content ends; not looked for where the extent holds `offset`. */
+static etz_status find_extent(etz_context *context, uint64_t offset, uint64_t *next)
+{
+    etz_extent *last = &context->extent;
+    uint32_t low = 0, high = context->file->extents.rows, probe = high / 2;
+    *next = context->file->content_size;
     if (holds(last, offset))
         return ETZ_OK;
-    /* Mostly content is read in order: the next extent comes before a search. */
-    if (last->content_size && last->number + 1 < count) {
-        if ((status = load_extent(context, last->number + 1, &extent)) != ETZ_OK)
+    /* Mostly content is read in order: the next extent is looked at before others. */
+    if (last->content_size && last->content_offset <= offset)
+        low = probe = last->number + 1;
+    else
+        memset(last, 0, sizeof *last);
+    for (; low < high; probe = low + (high - low) / 2) {
+        uint64_t start;
+        const etz_status status = load_extent(context, probe, offset, &start);
+        if (status)
             return status;
-        if (holds(&extent, offset)) {
-            context->extent = extent;
-            return ETZ_OK;
+        if (start > offset) {
+            high = probe;
+            *next = start;
+            continue;
         }
+        low = probe + 1;
+        /* Then there is no need to look behind it. */
+        if (holds(last, offset))
+            break;
     }
-    if ((status = search_extents(context, offset, &next)) != ETZ_OK)
-        return status;
-    if (next > 0) {
-        if ((status = load_extent(context, next - 1, &extent)) != ETZ_OK)
-            return status;
-        if (holds(&extent, offset)) {
-            context->extent = extent;
-            return ETZ_OK;
-        }
-        start = extent.content_offset + extent.content_size;
-    }
-    if (next < count) {
-        if ((status = load_extent(context, next, &extent)) != ETZ_OK)
-            return status;
-        end = extent.content_offset;
-    }
-    /* The tables were checked when the file was opened, so this is a source that changed. */
-    if (start > offset || end <= offset || end > context->file->content_size)
-        return ETZ_CORRUPT;
-    gap->content_offset = start;
-    gap->content_size = end - start;
-    gap->stored_offset = 0;
-    gap->stored_size = gap->crc = 0;
-    gap->number = ETZ_NO_BLOCK;
-    gap->filter = ETZ_FILTER_NONE;
-    gap->codec = ETZ_CODEC_CONSTANT;
-    *in_gap = 1;
     return ETZ_OK;
 }
 
-/* Judge a row of the index, for a block of `size` bytes, in the order of the specification's table. */
-static etz_status check_row(const etz_file *file, const etz_block *block, uint32_t size)
+/* Judge a row of the index. Sizes and offsets have at most 48 bits, so sums do not wrap. */
+static etz_status check_row(const etz_file *file, const etz_block *block)
 {
-    if (block->stored_size) {
-        if (block->stored_size > file->max_stored_block || block->stored_offset < ETZ_HEADER_SIZE
-            || block->stored_offset > file->blocks_end || block->stored_size > file->blocks_end - block->stored_offset
-            || (block->stored_offset & ((UINT64_C(1) << file->alignment_log2) - 1)))
-            return ETZ_CORRUPT;
-    }
+    const uint64_t stored_offset = block->stored_offset, stored_size = block->stored_size;
+    if (stored_size
+        && (stored_size > file->max_stored_block || stored_offset < ETZ_HEADER_SIZE
+            || stored_offset + stored_size > file->blocks_end
+            || (stored_offset & ((UINT64_C(1) << file->alignment_log2) - 1))))
+        return ETZ_CORRUPT;
     if (block->filter > ETZ_FILTER_LAST)
         return ETZ_UNSUPPORTED;
-    if ((block->codec == ETZ_CODEC_DIRECTORY) != (block->filter != ETZ_FILTER_NONE))
-        return ETZ_CORRUPT;
+    int good = stored_size && stored_size < block->content_size;
     if (block->codec == ETZ_CODEC_RAW)
-        return block->stored_size == size ? ETZ_OK : ETZ_CORRUPT;
+        good = stored_size == block->content_size;
     if (block->codec == ETZ_CODEC_CONSTANT)
-        return block->stored_size || block->crc || block->stored_offset > UINT8_MAX ? ETZ_CORRUPT : ETZ_OK;
-    return block->stored_size && block->stored_size < size ? ETZ_OK : ETZ_CORRUPT;
+        good = !stored_size && !block->crc && stored_offset <= UINT8_MAX;
+    return good && (block->codec == ETZ_CODEC_DIRECTORY) == (block->filter != ETZ_FILTER_NONE) ? ETZ_OK : ETZ_CORRUPT;
 }
 
 etz_status etz_find_block(etz_context *context, uint64_t offset, etz_block *block)
 {
     const etz_file *file = context->file;
+    const etz_extent *extent = &context->extent;
     const uint8_t *row;
-    int in_gap;
+    uint64_t next;
     if (offset >= file->content_size)
         return ETZ_RANGE;
-    etz_status status = find_extent(context, offset, block, &in_gap);
-    if (status || in_gap)
+    etz_status status = find_extent(context, offset, &next);
+    if (status)
         return status;
-    const etz_extent *extent = &context->extent;
+    const uint64_t extent_end = extent->content_offset + extent->content_size;
+    if (!holds(extent, offset)) {
+        memset(block, 0, sizeof *block);
+        block->content_offset = extent_end;
+        block->content_size = next - extent_end;
+        block->number = ETZ_NO_BLOCK;
+        block->codec = ETZ_CODEC_CONSTANT;
+        return ETZ_OK;
+    }
     const uint64_t in_extent = (offset - extent->content_offset) >> file->block_size_log2;
-    const uint64_t number = extent->first_block + in_extent, start = in_extent << file->block_size_log2;
-    const uint64_t rest = extent->content_size - start, full = UINT64_C(1) << file->block_size_log2;
-    if (number >= file->index.rows || extent->content_offset + extent->content_size > file->content_size)
+    const uint64_t number = extent->first_block + in_extent;
+    /* The tables were checked when the file was opened, so this is a source that changed. */
+    if (number >= file->index.rows || extent_end > file->content_size)
         return ETZ_CORRUPT;
     if ((status = find_row(context, &context->index, &file->index, (uint32_t)number, &row)) != ETZ_OK)
         return status;
-    block->content_offset = extent->content_offset + start;
-    block->content_size = rest < full ? rest : full;
+    const uint64_t full = UINT64_C(1) << file->block_size_log2;
+    block->content_offset = extent->content_offset + (in_extent << file->block_size_log2);
+    block->content_size = extent_end - block->content_offset < full ? extent_end - block->content_offset : full;
     block->stored_offset = etz_i_u48(row + ETZ_INDEX_OFFSET);
     block->stored_size = etz_i_u32(row + ETZ_INDEX_SIZE);
     block->crc = etz_i_u32(row + ETZ_INDEX_CRC);
     block->number = (uint32_t)number;
     block->filter = row[ETZ_INDEX_FILTER];
     block->codec = row[ETZ_INDEX_CODEC];
-    return check_row(file, block, (uint32_t)block->content_size);
+    return check_row(file, block);
 }

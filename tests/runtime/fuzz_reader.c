@@ -43,8 +43,9 @@ static outcome read_all(const etz_file *file, uint32_t batch, size_t step)
         step = (size_t)file->content_size + 1;
     uint8_t *allocation = malloc(memory.size + memory.alignment), *dest = malloc(step);
     uint8_t *region = allocation + (memory.alignment - ((uintptr_t)allocation & (memory.alignment - 1)));
-    if (!allocation || !dest || etz_context_init(&context, file, batch, region, memory.size))
+    if (!allocation || !dest)
         abort();
+    result.status = etz_context_init(&context, file, batch, region, memory.size);
     for (uint64_t offset = 0; !result.status && offset < file->content_size;) {
         const uint64_t rest = file->content_size - offset;
         const size_t here = rest < step ? (size_t)rest : step;
