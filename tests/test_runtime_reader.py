@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
@@ -415,3 +416,52 @@ def test_the_constants_are_those_of_python() -> None:
         assert re.search(rf"define ETZ_LIMIT_{name} \(UINT\d\d_C\(1\) << {value.bit_length() - 1}\)", config), name
     assert f"ETZ_LIMIT_EXPANSION_LOG2 {limits.expansion.bit_length() - 1}\n" in config
     assert struct.calcsize("<I") == constants["ETZ_CRC_SIZE"]
+
+
+README = (RUNTIME / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_names_every_file_to_copy() -> None:
+    table = README.split("### Files to copy")[1].split("###")[0]
+    assert set(re.findall(r"`(etz_\w+\.[ch])`", table)) == {
+        path.name for path in RUNTIME.glob("etz_*.[ch]") if not path.name.startswith("etz_data_loader")
+    }
+
+
+def test_the_use_in_the_readme_compiles(tools: Path, tmp_path: Path) -> None:
+    use = README.split("<!-- reader-use -->\n```c\n")[1].split("```")[0]
+    assert len(use.splitlines()) == 10
+    around = """
+        #include "etz_decoders.h"
+        int read_at(void *user, uint64_t offset, void *dest, size_t size);
+        etz_status use(void *my_flash, uint64_t stored_size, uint64_t offset, void *destination, size_t size);
+        etz_status use(void *my_flash, uint64_t stored_size, uint64_t offset, void *destination, size_t size)
+        {
+            static uint8_t region[1 << 16];
+            etz_file file;
+            etz_memory memory;
+            etz_context context;
+            USE
+            return status;
+        }
+        """
+    (tmp_path / "use.c").write_text(around.replace("USE", use))
+    compiler = re.findall(r"CMAKE_C_COMPILER:\w+=(.*)", (tools / "CMakeCache.txt").read_text())[0]
+    run(Path(compiler), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{RUNTIME}", "-fsyntax-only", tmp_path / "use.c")
+
+
+@pytest.mark.skipif(sys.maxsize < 1 << 32, reason="the table is of 64-bit machines")
+def test_the_readme_says_what_memory_is_needed(tools: Path, digits: Path, tmp_path: Path) -> None:
+    table = README.split("<!-- reader-memory -->\n")[1].split("\n\n")[0]
+    rows = [[cell.strip() for cell in row.strip("| ").split("|")] for row in table.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["4 KiB", "16 KiB", "64 KiB", "256 KiB"]
+    for row in rows:
+        size = int(row[0].split()[0]) * 1024
+        for codec, callback, memory in (("zstd", *row[1:3]), ("lz4", *row[3:5])):
+            packed = tmp_path / f"{codec}{size}.etz"
+            etpack.compress(digits, packed, Options(size, codec=codec))
+            said = [int(number.replace(",", "")) for number in (callback, memory)]
+            ways: tuple[tuple[str, ...], ...] = ((), ("--memory",))
+            needed = [int(run(tools / "etz_check", "--needs", *way, packed).split()[-1]) for way in ways]
+            # The workspace of zstd is another one in another version of it.
+            assert needed == said if codec == "lz4" else needed[0] - needed[1] == said[0] - said[1]

@@ -13,6 +13,7 @@
  *     --limit NAME=N     content_size, expansion_log2, blocks, extents or decode_memory
  *     --fail N           the callback fails at its Nth call, counted from 1
  *     --less N           give a context a region that is N bytes too small, and --shift N one that is off by N bytes
+ *     --needs            instead: print the bytes of memory that a context needs
  *     --bench SECONDS    read all of it again and again; prints GB/s of content, the fastest turn of each piece
  *     --list             files are not the arguments: each argument is a file with one path a line
  *
@@ -31,6 +32,7 @@ typedef struct settings {
     int in_memory;
     int by_block;
     int count;
+    int needs;
     uint32_t batch;
     const char *ranges;
     const etz_kernels *kernels;
@@ -221,6 +223,14 @@ static void read_file(const char *path, const settings *set)
         free(device.stored.data);
         return;
     }
+    if (set->needs) {
+        etz_memory memory;
+        if (etz_memory_needed(&file, set->batch, &memory))
+            die("no memory is enough", path);
+        printf("%s %lu\n", path, (unsigned long)memory.size);
+        free(device.stored.data);
+        return;
+    }
     etz_status status = start(&made, &file, set);
     uint64_t released = 0, blocks = 0;
     uint8_t *dest = allocate(set->ranges ? 0 : (size_t)file.content_size);
@@ -302,6 +312,7 @@ int main(int argc, char **argv)
         if (!strcmp(option, "portable")) { set.kernels = NULL; continue; }
         if (!strcmp(option, "blocks")) { set.by_block = 1; continue; }
         if (!strcmp(option, "count")) { set.count = 1; continue; }
+        if (!strcmp(option, "needs")) { set.needs = 1; continue; }
         if (!strcmp(option, "list")) { listed = 1; continue; }
         i++;
         if (!strcmp(option, "batch"))
