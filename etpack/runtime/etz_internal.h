@@ -10,7 +10,7 @@ enum {
     /* Alignment of every buffer carved from the caller's region. */
     ETZ_I_ALIGNMENT = 64,
     /* etz_open() reads the section table by way of the stack, in pieces of so many bytes. */
-    ETZ_I_PIECE = 512,
+    ETZ_I_PIECE = 256,
     /* Elements merged at a time where a plane is constant. */
     ETZ_I_CONSTANT_RUN = 256,
     ETZ_I_MAX_BATCH = 65535,

@@ -152,75 +152,55 @@ static etz_status count_rows(uint64_t size, uint32_t limit, etz_table *table)
     return (size & 3) || (last && (last == 1 || last % ROW != 1)) ? ETZ_CORRUPT : ETZ_OK;
 }
 
-/* What the rows of the section table say, so far. */
-typedef struct sections {
-    uint64_t end;
-    uint64_t sizes[ETZ_SECTION_MANIFEST + 1];
-    uint32_t seen[ETZ_SECTION_MANIFEST + 1];
-    /* The first fault in a row, and whether the sections follow each other. */
-    etz_status row;
-    int adjoin;
-} sections;
-
-static void add_section(etz_file *file, sections *found, const uint8_t *row, int first)
-{
-    const uint32_t type = etz_i_u16(row), flags = etz_i_u16(row + ETZ_SECTION_FLAGS);
-    const uint64_t offset = etz_i_u48(row + ETZ_SECTION_OFFSET), size = etz_i_u48(row + ETZ_SECTION_BYTES);
-    const int known = type >= ETZ_SECTION_INDEX && type <= ETZ_SECTION_MANIFEST;
-    if (found->row == ETZ_OK && flags > ETZ_SECTION_FLAG_REQUIRED)
-        found->row = ETZ_CORRUPT;
-    if (found->row == ETZ_OK && flags && !known)
-        found->row = ETZ_UNSUPPORTED;
-    if (first) {
-        file->blocks_end = offset;
-        found->adjoin = offset >= ETZ_HEADER_SIZE;
-    } else if (offset != found->end) {
-        found->adjoin = 0;
-    }
-    found->end = offset + size;
-    if (!known)
-        return;
-    found->seen[type]++;
-    found->sizes[type] = size;
-    if (type == ETZ_SECTION_MANIFEST)
-        return;
-    etz_table *table = type == ETZ_SECTION_INDEX ? &file->index : &file->extents;
-    table->stored_offset = offset;
-    table->type = type;
-}
-
 static etz_status parse_sections(etz_file *file, const section_table *table, const etz_limits *limits)
 {
-    enum { ROWS = ETZ_I_PIECE / ETZ_SECTION_ROW_SIZE };
+    enum { ROWS = ETZ_I_PIECE / ETZ_SECTION_ROW_SIZE, KNOWN = ETZ_SECTION_MANIFEST };
+    const uint32_t count = table->count, size = count * ETZ_SECTION_ROW_SIZE;
+    const uint64_t start = table->end - size;
     uint8_t buffer[ROWS * ETZ_SECTION_ROW_SIZE];
-    sections found;
-    uint32_t crc = 0;
-    if (table->end < ETZ_HEADER_SIZE + table->count * ETZ_SECTION_ROW_SIZE)
+    const uint8_t *row = buffer;
+    etz_table manifest, *const tables[KNOWN] = {&file->index, &file->extents, &manifest};
+    uint64_t end = 0, sizes[KNOWN] = {0, 0, 0};
+    uint32_t crc = 0, seen = 0;
+    /* The first fault in a row; and whether the sections follow each other, each known one once. */
+    etz_status status = ETZ_OK;
+    int good = 1;
+    if (table->end < ETZ_HEADER_SIZE + size)
         return ETZ_CORRUPT;
-    const uint64_t start = table->end - table->count * ETZ_SECTION_ROW_SIZE;
-    memset(&found, 0, sizeof found);
-    for (uint32_t done = 0; done < table->count;) {
-        const uint32_t here = table->count - done < ROWS ? table->count - done : ROWS;
-        const uint32_t size = here * ETZ_SECTION_ROW_SIZE;
-        const uint8_t *rows = etz_i_view(&file->source, start + done * ETZ_SECTION_ROW_SIZE, size, buffer);
-        if (!rows)
-            return ETZ_IO;
-        crc = file->kernels->crc32c(crc, rows, size);
-        for (uint32_t i = 0; i < here; i++)
-            add_section(file, &found, rows + i * ETZ_SECTION_ROW_SIZE, done + i == 0);
-        done += here;
+    for (uint32_t i = 0; i < count; i++, row += ETZ_SECTION_ROW_SIZE) {
+        if (i % ROWS == 0) {
+            const uint32_t here = (count - i < ROWS ? count - i : ROWS) * ETZ_SECTION_ROW_SIZE;
+            row = etz_i_view(&file->source, start + i * ETZ_SECTION_ROW_SIZE, here, buffer);
+            if (!row)
+                return ETZ_IO;
+            crc = file->kernels->crc32c(crc, row, here);
+        }
+        const uint32_t type = etz_i_u16(row), flags = etz_i_u16(row + ETZ_SECTION_FLAGS), known = type - 1;
+        const uint64_t offset = etz_i_u48(row + ETZ_SECTION_OFFSET);
+        if (!status && flags > ETZ_SECTION_FLAG_REQUIRED)
+            status = ETZ_CORRUPT;
+        if (!status && flags && known >= KNOWN)
+            status = ETZ_UNSUPPORTED;
+        if (i == 0)
+            file->blocks_end = end = offset;
+        good &= offset == end;
+        end = offset + etz_i_u48(row + ETZ_SECTION_BYTES);
+        if (known >= KNOWN)
+            continue;
+        good &= !(seen >> type & 1);
+        seen |= UINT32_C(1) << type;
+        sizes[known] = end - offset;
+        tables[known]->stored_offset = offset;
+        tables[known]->type = type;
     }
     if (crc != table->crc)
         return ETZ_CORRUPT;
-    if (found.row != ETZ_OK)
-        return found.row;
-    if (!found.adjoin || found.end != start)
+    if (status)
+        return status;
+    if (!good || end != start || file->blocks_end < ETZ_HEADER_SIZE || seen != ((1 << KNOWN) - 1) << 1)
         return ETZ_CORRUPT;
-    for (unsigned type = ETZ_SECTION_INDEX; type <= ETZ_SECTION_MANIFEST; type++)
-        if (found.seen[type] != 1)
-            return ETZ_CORRUPT;
-    const etz_status status = count_rows(found.sizes[ETZ_SECTION_INDEX], limits->blocks, &file->index);
-    return status ? status : count_rows(found.sizes[ETZ_SECTION_EXTENTS], limits->extents, &file->extents);
+    status = count_rows(sizes[ETZ_SECTION_INDEX - 1], limits->blocks, &file->index);
+    return status ? status : count_rows(sizes[ETZ_SECTION_EXTENTS - 1], limits->extents, &file->extents);
 }
 
 static const etz_decoder *find_decoder(const etz_options *options, uint8_t codec)

@@ -31,11 +31,12 @@ static uint8_t *take_page(carver *region, const etz_table *table)
     return take(region, table->rows ? etz_i_page_size(table, 0) : 0);
 }
 
-/* Give each codec's decoder its workspace; the two codecs that LZ4 may serve share one. */
+/* Give each codec's decoder its workspace, and let it prepare that if it is there; the two codecs that LZ4 may serve share one. */
 static etz_status take_workspaces(carver *region, etz_context *context)
 {
     const etz_file *file = context->file;
-    for (unsigned i = 0; i < ETZ_MAX_CODECS; i++) {
+    etz_status status = ETZ_OK;
+    for (unsigned i = 0; !status && i < ETZ_MAX_CODECS; i++) {
         const etz_decoder *decoder = file->decoders[i];
         if (!decoder)
             continue;
@@ -49,13 +50,15 @@ static etz_status take_workspaces(carver *region, etz_context *context)
                                            context->batch_blocks * ETZ_MAX_PLANES);
         if (size > SIZE_MAX / 2)
             return ETZ_LIMIT;
-        context->workspace_sizes[i] = size;
-        context->workspaces[i] = size ? take(region, size) : NULL;
+        if (size)
+            context->workspaces[i] = take(region, size);
+        if (region->base && decoder->prepare)
+            status = decoder->prepare(decoder->user, context->workspaces[i], size);
     }
-    return ETZ_OK;
+    return status;
 }
 
-/* Make a context in a region, of which no byte is touched. */
+/* Make a context in a region; no byte of it is touched if its base is 0. */
 static etz_status carve(carver *region, etz_context *context, const etz_file *file, uint32_t batch_blocks)
 {
     const uint64_t block_size = UINT64_C(1) << file->block_size_log2;
@@ -104,14 +107,12 @@ etz_status etz_memory_needed(const etz_file *file, uint32_t batch_blocks, etz_me
 etz_status etz_context_init(etz_context *context, const etz_file *file, uint32_t batch_blocks, void *base, size_t size)
 {
     carver region = {(uintptr_t)base, 0, 0};
-    etz_status status = carve(&region, context, file, batch_blocks);
-    if (!status && (size < region.used || (region.base & (region.alignment - 1))))
-        return ETZ_MEMORY;
-    for (unsigned i = 0; !status && i < ETZ_MAX_CODECS; i++) {
-        const etz_decoder *decoder = file->decoders[i];
-        if (decoder && decoder->prepare && (i == 0 || file->decoders[i - 1] != decoder))
-            status = decoder->prepare(decoder->user, context->workspaces[i], context->workspace_sizes[i]);
-    }
+    etz_memory memory;
+    etz_status status = etz_memory_needed(file, batch_blocks, &memory);
+    if (!status && (!base || size < memory.size || (region.base & (memory.alignment - 1))))
+        status = ETZ_MEMORY;
+    if (!status)
+        status = carve(&region, context, file, batch_blocks);
     return status ? status : etz_i_check_extents(context);
 }
 

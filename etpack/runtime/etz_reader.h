@@ -285,14 +285,13 @@ typedef struct etz_context {
     etz_stream *streams;
     /** In the order of `etz_file::codecs`; codecs next to each other with one decoder share one. */
     void *workspaces[ETZ_MAX_CODECS];
-    size_t workspace_sizes[ETZ_MAX_CODECS];
     etz_counters counters;
 } etz_context;
 
 /**
  * Open a file: check header, footer and section table.
  *
- * Reads 16 bytes, 128 bytes, and the section table: in one piece up to 25 sections; this project's writer makes 3.
+ * Reads 16 bytes, 128 bytes, and the section table: in one piece up to 12 sections; this project's writer makes 3.
  *
  * @param[out] file Filled on success; its content means nothing after an error.
  * @param[in] source Copied; what it points at must outlive the file.
