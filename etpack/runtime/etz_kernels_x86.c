@@ -188,25 +188,32 @@ INLINE AVX2 __m256i transpose_bits(__m256i words)
     return _mm256_xor_si256(words, _mm256_xor_si256(moved, _mm256_slli_epi64(moved, 28)));
 }
 
+INLINE AVX2 void from_bits_of_256(uint8_t *plane, const uint8_t *const *starts, size_t group)
+{
+    __m256i words[8];
+    interleave_8(starts, group, words);
+    for (size_t j = 0; j < 8; j++)
+        store(plane + 8 * group + 32 * j, transpose_bits(words[j]));
+}
+
 static AVX2 void from_bitplanes(uint8_t *plane, const uint8_t *rows, size_t size)
 {
-    const size_t row_size = size / 8 + (size % 8 != 0), whole = size / 8;
+    const size_t whole = size / 8, rest = size % 8, row_size = whole + (rest != 0);
     const uint8_t *starts[8];
-    size_t i = 0;
-    for (unsigned b = 0; b < 8; b++)
-        starts[b] = rows + b * row_size;
-    for (; whole - i >= 32; i += 32) {
-        __m256i words[8];
-        interleave_8(starts, i, words);
-        for (size_t j = 0; j < 8; j++)
-            store(plane + 8 * i + 32 * j, transpose_bits(words[j]));
+    uint8_t last[8];
+    if (whole < 32) {
+        etz_kernels_portable.from_bitplanes(plane, rows, size);
+        return;
     }
-    /* What is left has at most 32 bytes in each row; they are put side by side for the portable function. */
-    uint8_t left[8 * 32];
-    const size_t here = row_size - i;
-    for (unsigned b = 0; b < 8; b++)
-        memcpy(left + b * here, starts[b] + i, here);
-    etz_kernels_portable.from_bitplanes(plane + 8 * i, left, size - 8 * i);
+    for (unsigned b = 0; b < 8; b++) {
+        starts[b] = rows + b * row_size;
+        last[b] = starts[b][row_size - 1];
+    }
+    for (size_t i = 0; i < whole - 32; i += 32)
+        from_bits_of_256(plane, starts, i);
+    /* The last ones end where the whole groups do, and may do some of those before them again. */
+    from_bits_of_256(plane, starts, whole - 32);
+    etz_kernels_portable.from_bitplanes(plane + 8 * whole, last, rest);
 }
 
 static void merge_portably(uint8_t *dest, const uint8_t *const *planes, size_t count, unsigned width, int rotated)
