@@ -423,9 +423,10 @@ README = (RUNTIME / "README.md").read_text(encoding="utf-8")
 
 def test_the_readme_names_every_file_to_copy() -> None:
     table = README.split("### Files to copy")[1].split("###")[0]
-    assert set(re.findall(r"`(etz_\w+\.[ch])`", table)) == {
-        path.name for path in RUNTIME.glob("etz_*.[ch]") if not path.name.startswith("etz_data_loader")
-    }
+    named = set(re.findall(r"`(etz_\w+\.[ch])`", table))
+    # The DataLoader is in C++; its headers lie beside these.
+    there = {path.name for path in RUNTIME.glob("etz_*.[ch]") if "loader" not in path.name}
+    assert {name for name in named if "loader" not in name} == there
 
 
 def test_the_use_in_the_readme_compiles(tools: Path, tmp_path: Path) -> None:
