@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from etpack import kernels
+from etpack.kernels import BytesLike
 
 Bytes: TypeAlias = "NDArray[np.uint8]"
-BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 # Small blocks are filtered together up to this many bytes, which amortises numpy's calls and still stays in a cache.
 BATCH_SIZE = 128 << 10

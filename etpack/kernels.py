@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import TypeAlias
+
+BytesLike: TypeAlias = "bytes | bytearray | memoryview"
 
 native: ModuleType | None = None
 if sys.byteorder == "little":
