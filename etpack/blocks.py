@@ -77,11 +77,6 @@ def check_crc(stored: bytes | memoryview, entry: IndexEntry, number: int) -> Non
         )  # fmt: skip
 
 
-def decode(stored: bytes | memoryview, entry: IndexEntry, out: Bytes, number: int, alignment: int) -> None:
-    """Decode block `number` into `out`, uint8 of shape (content size of the block,); otherwise as `decode_many`."""
-    decode_many([stored], [entry], out[np.newaxis], number, alignment)
-
-
 def decode_many(
     stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
 ) -> None:

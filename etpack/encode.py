@@ -79,12 +79,8 @@ class Encoder:
         self._scratch = filters.Scratch()
         self._code = find_coder(codec, use_filters)
 
-    def encode(self, block: Bytes) -> EncodedBlock:
-        """Return the smallest form found of `block`, uint8 of shape (n,), n >= 1."""
-        return self.encode_many(block[np.newaxis])[0]
-
     def encode_many(self, contents: Bytes) -> list[EncodedBlock]:
-        """Return what `encode` gives of each row of `contents`, uint8 of shape (blocks, n), C-contiguous; faster."""
+        """Return the smallest form found of each row of `contents`, uint8 of shape (blocks, n), n >= 1, C-contiguous."""
         constant = _are_constant(contents)
         varied = [number for number, found in enumerate(constant) if not found]
         if self._code is None:

@@ -26,9 +26,14 @@ TEXT = np.frombuffer((b"the quick brown fox jumps over the lazy dog. " * 1500)[:
 
 
 def _decode(made: EncodedBlock, size: int, alignment: int = 1) -> bytes:
-    out = np.empty(size, np.uint8)
-    blocks.decode(made.stored, made.entry, out, 0, alignment)
+    out = np.empty((1, size), np.uint8)
+    blocks.decode_many([made.stored], [made.entry], out, 0, alignment)
     return out.tobytes()
+
+
+def _encode(encoder: Encoder, block: Bytes) -> EncodedBlock:
+    (made,) = encoder.encode_many(block[np.newaxis])
+    return made
 
 
 def _mixed(data: bytes, repeat: int, step: int) -> Bytes:
@@ -45,10 +50,10 @@ def _mixed(data: bytes, repeat: int, step: int) -> Bytes:
     st.sampled_from([1, 64, 512]),
 )
 def test_blocks_come_back(block: Bytes, codec: str, effort: Effort, use_filters: bool, alignment: int) -> None:
-    made = Encoder(codec, effort, use_filters, alignment).encode(block)
+    made = _encode(Encoder(codec, effort, use_filters, alignment), block)
     assert _decode(made, len(block), alignment) == block.tobytes()
     assert len(made.stored) <= len(block)
-    assert made == Encoder(codec, effort, use_filters, alignment).encode(block.copy())
+    assert made == _encode(Encoder(codec, effort, use_filters, alignment), block.copy())
     if not use_filters:
         assert made.entry.filter == FilterId.NONE
         assert made.entry.codec != CodecId.LZ4_BITPLANES
@@ -60,31 +65,31 @@ def test_blocks_come_back(block: Bytes, codec: str, effort: Effort, use_filters:
     ids=["fp32", "bf16", "fp64", "int64", "text"],
 )
 def test_the_filter_fits_the_data(block: Bytes, width: int, at_least: float) -> None:
-    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(block)
+    made = _encode(Encoder("auto", Effort.DEFAULT, True, 1), block)
     assert FilterId(made.entry.filter).width == width
     assert len(block) / len(made.stored) >= at_least
 
 
 def test_floats_are_rotated() -> None:
-    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
+    made = _encode(Encoder("auto", Effort.DEFAULT, True, 1), FP32)
     assert FilterId(made.entry.filter) is FilterId.PLANES_4_ROTATED
 
 
 def test_lz4_gains_on_exponents_through_bit_planes() -> None:
     encoder = Encoder("lz4", Effort.DEFAULT, True, 1)
-    made = encoder.encode(BF16)
+    made = _encode(encoder, BF16)
     assert made.codecs == {CodecId.LZ4_BITPLANES}
     assert len(BF16) / len(made.stored) > 1.25
 
 
 def test_noise_is_raw() -> None:
-    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(NOISE)
+    made = _encode(Encoder("auto", Effort.DEFAULT, True, 1), NOISE)
     assert (made.entry.codec, made.entry.filter, made.stored) == (CodecId.RAW, FilterId.NONE, NOISE.tobytes())
 
 
 def test_repeated_noise_is_not_raw() -> None:
     block = np.tile(NOISE[:1000], 60)
-    made = Encoder("auto", Effort.DEFAULT, True, 1).encode(block)
+    made = _encode(Encoder("auto", Effort.DEFAULT, True, 1), block)
     assert len(made.stored) < len(block) // 20
 
 
@@ -92,14 +97,14 @@ def test_repeated_noise_is_not_raw() -> None:
 @pytest.mark.parametrize("codec", ["auto", "lz4", "raw"])
 @pytest.mark.parametrize("value", [0, 255])
 def test_a_constant_block_stores_nothing(codec: str, value: int) -> None:
-    made = Encoder(codec, Effort.DEFAULT, True, 1).encode(np.full(5000, value, np.uint8))
+    made = _encode(Encoder(codec, Effort.DEFAULT, True, 1), np.full(5000, value, np.uint8))
     assert made.stored == b""
     assert made.entry == IndexEntry(value, 0, 0, FilterId.NONE, CodecId.CONSTANT)
 
 
 @pytest.mark.parametrize("block", [FP32, BF16, FP64, INT64, TEXT, NOISE], ids=lambda b: str(len(b)))
 def test_more_effort_is_never_larger(block: Bytes) -> None:
-    sizes = [len(Encoder("auto", effort, True, 1).encode(block[:16384]).stored) for effort in Effort]
+    sizes = [len(_encode(Encoder("auto", effort, True, 1), block[:16384]).stored) for effort in Effort]
     assert sizes[0] >= sizes[1] >= sizes[2]
 
 
@@ -115,7 +120,7 @@ def test_many_blocks_are_encoded_as_one_by_one(codec: str, effort: Effort, use_f
     for size in SIZES:
         several = np.stack([data[start : start + size] for data in MIXED for start in (0, 5, 4096, 5461)])
         many = encoder.encode_many(several)
-        assert many == [encoder.encode(block) for block in several]
+        assert many == [_encode(encoder, block) for block in several]
         assert many[::-1] == encoder.encode_many(np.ascontiguousarray(several[::-1]))
         out = np.empty_like(several)
         blocks.decode_many([made.stored for made in many], [made.entry for made in many], out, 0, 64)
@@ -166,7 +171,7 @@ def test_the_probe_agrees_with_floating_point(data: Bytes, size: int) -> None:
                 assert entropy / ONE_BIT == pytest.approx(min(bits / len(plane), 8), abs=0.08)
 
 
-ENTRY = Encoder("auto", Effort.DEFAULT, True, 1).encode(FP32)
+ENTRY = _encode(Encoder("auto", Effort.DEFAULT, True, 1), FP32)
 
 
 def _changed(entry: IndexEntry, **fields: int) -> IndexEntry:
@@ -189,14 +194,14 @@ def _changed(entry: IndexEntry, **fields: int) -> IndexEntry:
 )
 def test_a_bad_index_row_is_refused(entry: IndexEntry, rule: str) -> None:
     with pytest.raises((CorruptError, UnsupportedError), match=rule):
-        blocks.decode(ENTRY.stored, entry, np.empty(65536, np.uint8), 0, 1)
+        blocks.decode_many([ENTRY.stored], [entry], np.empty((1, 65536), np.uint8), 0, 1)
 
 
 def _decode_changed(stored: bytes, alignment: int, size: int = 65536) -> None:
     from google_crc32c import value
 
     entry = _changed(ENTRY.entry, crc=value(stored), stored_size=len(stored))
-    blocks.decode(stored, entry, np.empty(size, np.uint8), 0, alignment)
+    blocks.decode_many([stored], [entry], np.empty((1, size), np.uint8), 0, alignment)
 
 
 @pytest.mark.parametrize("position", range(16))
@@ -209,7 +214,7 @@ def test_any_change_of_a_directory_is_refused(position: int) -> None:
 
 
 def test_padding_between_streams_is_checked() -> None:
-    made = Encoder("auto", Effort.DEFAULT, True, 512).encode(FP32)
+    made = _encode(Encoder("auto", Effort.DEFAULT, True, 512), FP32)
     assert _decode(made, 65536, 512) == FP32.tobytes()
     stored = bytearray(made.stored)
     stored[300] = 1
