@@ -19,7 +19,14 @@ from etpack import __version__, interrupts
 from etpack.describe.words import safe
 from etpack.errors import REMEDIES, EtpackError
 
-_COMMANDS = ("compress", "decompress", "extract", "inspect", "verify")
+# Each with a line for the list of commands, which is shown without importing them.
+_COMMANDS = {
+    "compress": "Pack models into .etz files.",
+    "decompress": "Restore packed models, byte for byte.",
+    "extract": "Write a part of a model, packed or plain, to a file.",
+    "inspect": "Show what a model holds, and how it is stored.",
+    "verify": "Check packed files and models.",
+}
 
 INTERNAL_ERROR = 70
 
@@ -43,6 +50,11 @@ class _Commands(click.Group):
         _check_memory()
         command: click.Command = getattr(import_module(f"etpack.cli.{cmd_name}"), cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         # click would exit with 1 for the first, which says that a file is bad, and print an empty line for the second.
