@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -13,6 +13,7 @@ from google_crc32c import value as crc32c
 
 from etpack import layout
 from etpack.encode import EncodedBlock
+from etpack.errors import naming_file
 from etpack.filters import Bytes
 from etpack.layout import ENTRIES_PER_PAGE, ENTRY_SIZE, ExtentEntry, Footer, IndexEntry, Section, SectionType
 from etpack.output import Output
@@ -149,11 +150,8 @@ def _key(entry: IndexEntry) -> int:
     return entry.crc | entry.stored_size << 32 | entry.filter << 64 | entry.codec << 72
 
 
-@contextlib.contextmanager
-def _naming_temporary() -> Iterator[None]:
-    try:
-        yield
-    except OSError as exc:
-        exc.filename = tempfile.gettempdir()  # which is not TMPDIR where that leads nowhere
-        exc.strerror = f"{exc.strerror} (a large index is kept there until it is written; TMPDIR names another folder)"
-        raise
+def _naming_temporary() -> AbstractContextManager[None]:
+    # Not TMPDIR where that leads nowhere.
+    return naming_file(
+        tempfile.gettempdir(), "a large index is kept there until it is written; TMPDIR names another folder"
+    )

@@ -80,10 +80,10 @@ class Encoder:
         self._code = find_coder(codec, use_filters)
 
     def encode_many(self, contents: Bytes) -> list[EncodedBlock]:
-        """Return the smallest form found of each row of `contents`, uint8 of shape (blocks, n), n >= 1, C-contiguous."""
+        """Return the smallest form found of each row of `contents`, uint8 of shape (blocks, n >= 1), C-contiguous."""
         constant = _are_constant(contents)
         varied = [number for number, found in enumerate(constant) if not found]
-        if self._code is None:
+        if self._code is None or not varied:
             best = [_raw(contents[number]) for number in varied]
         else:
             best = self._best_candidates(contents[varied] if any(constant) else contents)

@@ -62,13 +62,15 @@ def naming(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def naming_file(path: str) -> Iterator[None]:
-    """Make an OSError from inside name `path`, not a temporary file or nothing."""
+def naming_file(path: str, note: str = "") -> Iterator[None]:
+    """Make an OSError from inside name `path`, not a temporary file or nothing, and say `note` if there is one."""
     try:
         yield
     except OSError as exc:
         exc.filename = path
         exc.filename2 = None
+        if note:
+            exc.strerror = f"{exc.strerror} ({note})"
         raise
 
 

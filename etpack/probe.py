@@ -108,8 +108,7 @@ def _totals(samples: Bytes, width: int) -> NDArray[np.int64]:
         kernels.native.totals(samples, len(samples), width, _symbol_costs(), totals)
         return totals
     starts = range(0, len(samples), _BATCH)
-    none = np.empty((0, width or 15), np.int64)  # where all blocks are constant there is nothing to count
-    return np.concatenate([none, *[_totals_of_batch(samples[start : start + _BATCH], width) for start in starts]])
+    return np.concatenate([_totals_of_batch(samples[start : start + _BATCH], width) for start in starts])
 
 
 def _totals_of_batch(samples: Bytes, width: int) -> NDArray[np.int64]:
