@@ -19,8 +19,8 @@ Fail = Callable[[str, int], Exception]
 # Steps that one file may cost; a file whose vectors all point at one huge vector would run for years. A step is about
 # a microsecond of a desktop processor, with all that is later made of what was read: a table or the element of a vector
 # takes one, and whoever makes more of them says so with `spend`. The program of a model of 135 million parameters takes
-# a tenth of this.
-WORK_LIMIT = 400_000
+# a fifteenth of this, one of 9,000 keys and as many segments two thirds.
+WORK_LIMIT = 600_000
 # More is allowed in files that take long to move anyway, up to a limit that is for all.
 _FILE_BYTES_PER_STEP = 1024
 MAX_WORK_LIMIT = 2_000_000

@@ -49,19 +49,25 @@ def test_what_is_merely_large_is_read(data: bytes) -> None:
 
 
 def test_a_large_file_may_cost_more(tmp_path: Path) -> None:
-    data = methods(9_000, room=300_000)
+    data = methods(12_000, room=500_000)
     with pytest.raises(PteError, match="steps"):
         read_model(BufferSource(data))
     path = tmp_path / "large.pte"
     path.write_bytes(data)
     os.truncate(path, 400 << 20)
     with FileSource(path) as source:
-        assert len(read_model(source).methods) == 9_000
+        assert len(read_model(source).methods) == 12_000
 
 
 def test_thousands_of_small_tensors_are_no_bomb() -> None:
     named = [NamedSpec(f"layers.{number}.lora_a.weight", b"w" * 8, "float32") for number in range(2_000)]
     assert len(read_model(BufferSource(build_ptd(PtdSpec(named_data=named)))).tensors) == 2_000
+
+
+def test_thousands_of_small_segments_are_no_bomb() -> None:
+    named = [NamedSpec(f"layers.{number}.scale", number.to_bytes(16, "little")) for number in range(9_000)]
+    model = read_model(BufferSource(build_pte(PteSpec(named_data=named))))
+    assert len(model.named_data) == 9_000
 
 
 def _model(segments: list[Segment], methods: list[Method], tensors: list[Tensor], size: int = 1 << 22) -> ModelFile:
