@@ -1,4 +1,4 @@
-/* The inner loops of etpack.filters and etpack.probe, which release the GIL for many blocks at a time.
+/* The inner loops of etpack.filters, etpack.probe and etpack.selfcheck, which release the GIL for many blocks at a time.
  *
  * Each function does what the numpy code beside its caller does, bit for bit; etpack works without this module,
  * only slower. Little-endian machines only. Nothing here allocates by what a file says: all buffers come from
@@ -282,10 +282,27 @@ static PyObject *totals(PyObject *Py_UNUSED(module), PyObject *args)
     return result;
 }
 
+PyDoc_STRVAR(same_doc, "same(first, second)\n\nWhether two buffers hold the same bytes.");
+
+static PyObject *same(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer first, second;
+    int equal;
+    if (!PyArg_ParseTuple(args, "y*y*", &first, &second))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    equal = first.len == second.len && memcmp(first.buf, second.buf, (size_t)first.len) == 0;
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&first);
+    PyBuffer_Release(&second);
+    return PyBool_FromLong(equal);
+}
+
 static PyMethodDef methods[] = {
     {"split", split, METH_VARARGS, split_doc},
     {"merge", merge, METH_VARARGS, merge_doc},
     {"totals", totals, METH_VARARGS, totals_doc},
+    {"same", same, METH_VARARGS, same_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -210,7 +210,7 @@ def parse_planes(
         if codec == CodecId.CONSTANT:
             streams.append(Stream(codec, b"", plane_stored))
             continue
-        start = align_up(position, alignment)
+        start = position if alignment == 1 else align_up(position, alignment)
         if start > position and np.frombuffer(stored[position:start], np.uint8).any():
             raise CorruptError(f"block {number}: padding is not zero", rule="block-padding", where=where + position)
         position = start + plane_stored
@@ -235,6 +235,17 @@ def join_planes(streams: Sequence[Stream], tail: bytes, alignment: int) -> bytes
             parts += [bytes(start - position), data]
             position = start + len(data)
     return b"".join([*parts, tail])
+
+
+def joined_size(streams: Sequence[Stream], tail_size: int, alignment: int) -> int:
+    """Return the size in bytes of what `join_planes` makes."""
+    position = len(streams) * DIRECTORY_ENTRY_SIZE
+    if alignment == 1:
+        return position + sum([len(data) for _, data, _ in streams]) + tail_size
+    for _, data, _ in streams:
+        if len(data):
+            position = align_up(position, alignment) + len(data)
+    return position + tail_size
 
 
 def scratch_size(kind: FilterId, plane_codecs: Sequence[int], size: int) -> int:

@@ -86,15 +86,18 @@ def _uncoded(part: Part, effort: Effort) -> Stream | None:
 
 
 def _code_with_zstd(parts: Sequence[Part], effort: Effort) -> list[Stream]:
+    all_coded = ZSTD.encode_many([part.data.data for part in parts])
+    if effort is Effort.FAST:
+        return [Stream(CodecId.ZSTD, coded) for coded in all_coded]
     streams = []
-    for part, coded in zip(parts, ZSTD.encode_many([part.data.data for part in parts]), strict=True):
+    for part, coded in zip(parts, all_coded, strict=True):
         found = [coded]
         if effort is Effort.MAX:
             found.append(ZSTD.encode_at_level(part.data.data, _QUICK))
             # What is noise to the probe may repeat itself; if a quick search sees nothing, a slow one does not.
             if part.entropy <= NOISE or len(min(found, key=len)) * 100 < len(part.data) * 98:
                 found += [ZSTD.encode_at_level(part.data.data, level) for level in (SLOW_ENTROPY, _SLOWEST)]
-        elif effort is Effort.DEFAULT and _may_have_matches(part, len(coded)):
+        elif _may_have_matches(part, len(coded)):
             found.append(ZSTD.encode_at_level(part.data.data, _QUICK))
             if part.whole and _is_structured(min(map(len, found)), len(part.data)):
                 found.append(ZSTD.encode_at_level(part.data.data, _SLOW))

@@ -49,6 +49,8 @@ class EncodedBlock(NamedTuple):
 class _Candidate(NamedTuple):
     kind: FilterId
     codecs: tuple[int, ...]
+    # Bytes of `stored`, which is empty where only its size was asked for.
+    size: int
     stored: BytesLike
 
 
@@ -102,10 +104,10 @@ class Encoder:
             return self._smallest_of_all(contents, probes)
         best = self._try(contents, probes, self._better_rotations(contents, probes), self._effort)
         others = []
-        for number, (kind, _, stored) in enumerate(best):
+        for number, (kind, _, stored_size, _) in enumerate(best):
             planes = probes.planes(number, kind)
             entropy = probes.planes(number, FilterId.NONE)[0]
-            if kind is not FilterId.NONE and _may_repeat(contents[number], len(stored), planes, entropy):
+            if kind is not FilterId.NONE and _may_repeat(contents[number], stored_size, planes, entropy):
                 others.append(_Try(number, FilterId.NONE))
         for (number, _), candidate in zip(others, self._try(contents, probes, others, self._effort), strict=True):
             best[number] = min(best[number], candidate, key=_stored_size)
@@ -127,7 +129,7 @@ class Encoder:
             size = contents.shape[1]
             part = np.ascontiguousarray(contents[:, : size // 32 * 8 if size >= WORTH_A_LOOK else size])
             turned = [_Try(number, _OTHER_ROTATION[kind]) for number, kind in doubtful]
-            found = self._try(part, probes, [*doubtful, *turned], Effort.FAST)
+            found = self._try(part, probes, [*doubtful, *turned], Effort.FAST, only_sizes=True)
             for one, other, as_is, as_turned in zip(
                 doubtful, turned, found[: len(doubtful)], found[len(doubtful) :], strict=True
             ):
@@ -138,7 +140,9 @@ class Encoder:
         numbers = range(len(contents))
         tries = [_Try(number, kind) for number in numbers for kind in FilterId if contents.shape[1] >= kind.width]
         quick: list[list[_Candidate]] = [[] for _ in numbers]
-        for (number, _), candidate in zip(tries, self._try(contents, probes, tries, Effort.FAST), strict=True):
+        for (number, _), candidate in zip(
+            tries, self._try(contents, probes, tries, Effort.FAST, only_sizes=True), strict=True
+        ):
             quick[number].append(candidate)
         tries = []
         for number, candidates in enumerate(quick):
@@ -152,29 +156,31 @@ class Encoder:
             found[number].append(candidate)
         return [min(candidates, key=_stored_size) for candidates in found]
 
-    def _try(self, contents: Bytes, probes: Probes, tries: Sequence[_Try], effort: Effort) -> list[_Candidate]:
+    def _try(
+        self, contents: Bytes, probes: Probes, tries: Sequence[_Try], effort: Effort, only_sizes: bool = False
+    ) -> list[_Candidate]:
         """Return what each try gives, coding all blocks of one filter together."""
         found: dict[_Try, _Candidate] = {}
         by_kind: defaultdict[FilterId, list[int]] = defaultdict(list)
         for number, kind in tries:
             by_kind[kind].append(number)
         for kind, numbers in by_kind.items():
+            numbers.sort()
             entropies = [probes.planes(number, kind) for number in numbers]
             chosen = contents if numbers == list(range(len(contents))) else contents[numbers]
-            made = self._filtered(chosen, kind, entropies, effort)
+            made = self._filtered(chosen, kind, entropies, effort, only_sizes)
             found.update(zip([_Try(number, kind) for number in numbers], made, strict=True))
         return [found[one] for one in tries]
 
     def _filtered(
-        self, contents: Bytes, kind: FilterId, entropies: Sequence[Sequence[int]], effort: Effort
+        self, contents: Bytes, kind: FilterId, entropies: Sequence[Sequence[int]], effort: Effort, only_sizes: bool
     ) -> list[_Candidate]:
         """Return blocks, uint8 of shape (blocks, n), under one filter, given the entropies of each block's planes."""
         assert self._code is not None
         if kind is FilterId.NONE:
             parts = [Part(block, True, *pair) for block, pair in zip(contents, entropies, strict=True)]
-            return [
-                _Candidate(kind, (stream.codec,), stream.data) for stream in find_streams(parts, effort, self._code)
-            ]
+            streams = find_streams(parts, effort, self._code)
+            return [_Candidate(kind, (stream.codec,), len(stream.data), stream.data) for stream in streams]
         width = kind.width
         rows = zip(*filters.split(contents, width, kind.rotated, self._scratch), strict=True)
         parts = [
@@ -187,8 +193,12 @@ class Encoder:
         made = []
         for number, tail in enumerate(tails):
             of_block = streams[number * width : (number + 1) * width]
-            stored = blocks.join_planes(of_block, tail.tobytes(), self._alignment)
-            made.append(_Candidate(kind, tuple([stream.codec for stream in of_block]), stored))
+            ids = tuple([stream.codec for stream in of_block])
+            if only_sizes:
+                made.append(_Candidate(kind, ids, blocks.joined_size(of_block, len(tail), self._alignment), b""))
+            else:
+                stored = blocks.join_planes(of_block, tail.tobytes(), self._alignment)
+                made.append(_Candidate(kind, ids, len(stored), stored))
         return made
 
 
@@ -228,12 +238,12 @@ def _is_near(size: int, other: int) -> bool:
 
 
 def _raw(block: Bytes) -> _Candidate:
-    return _Candidate(FilterId.NONE, (CodecId.RAW,), block.data)
+    return _Candidate(FilterId.NONE, (CodecId.RAW,), len(block), block.data)
 
 
 def _finished(candidate: _Candidate, block: Bytes) -> EncodedBlock:
     """Return the block as `candidate` stores it, or raw if that gains nothing."""
-    kind, ids, stored = candidate if len(candidate.stored) < len(block) else _raw(block)
+    kind, ids, _, stored = candidate if candidate.size < len(block) else _raw(block)
     stored = bytes(stored)
     codec = ids[0] if kind is FilterId.NONE else CodecId.DIRECTORY
     entry = IndexEntry(0, len(stored), crc32c(stored), kind, codec)
@@ -247,4 +257,4 @@ def _needs(kind: FilterId, ids: tuple[int, ...], size: int) -> tuple[int, frozen
 
 
 def _stored_size(candidate: _Candidate) -> int:
-    return len(candidate.stored)
+    return candidate.size

@@ -140,6 +140,13 @@ def test_scratch_is_what_the_specification_says() -> None:
     assert blocks.scratch_size(FilterId.PLANES_4_ROTATED, four, 1001) == 2 * 250 + 256
 
 
+@pytest.mark.parametrize("alignment", [1, 64])
+def test_the_size_of_a_joined_block_is_known_before(alignment: int) -> None:
+    streams = [blocks.Stream(0, b"abc"), blocks.Stream(1, b"", 7), blocks.Stream(2, b"x" * 100), blocks.Stream(0, b"y")]
+    for tail in (b"", b"tail"):
+        assert blocks.joined_size(streams, len(tail), alignment) == len(blocks.join_planes(streams, tail, alignment))
+
+
 def test_the_probe_counts_in_integers() -> None:
     costs = _count_costs()
     counts = np.arange(1, len(costs))

@@ -117,3 +117,12 @@ def test_rotation_puts_a_sign_into_bit_0(width: int) -> None:
     negative_zero = bytes(width - 1) + b"\x80"
     planes = filters.split(np.frombuffer(negative_zero, np.uint8)[np.newaxis], width, True)
     assert [int(plane[0, 0]) for plane in planes] == [1] + [0] * (width - 1)
+
+
+@pytest.mark.usefixtures("native_kernels")
+@given(st.binary(max_size=40), st.binary(max_size=40))
+def test_bytes_are_the_same_or_not(first: bytes, second: bytes) -> None:
+    native = kernels.native
+    assert native is not None
+    assert native.same(first, second) is (first == second)
+    assert native.same(first, bytearray(first)) is True

@@ -48,9 +48,10 @@ class Zstd:
         """Return for each part what `encode_at_level` gives at level 0, holding the GIL once for all of them."""
         if len(parts) < _WORTH_A_BATCH:
             return [self.encode_at_level(part, 0) for part in parts]
+        # One compressor takes parts of one window; all parts of one call have the same size, or nearly.
+        window_logs = {size: self._window_log(size) for size in set(map(len, parts))}
         streams: list[BytesLike] = []
-        # One compressor takes parts of one window; nearly always all parts have the same size.
-        for window_log, group in groupby(parts, lambda part: self._window_log(len(part))):
+        for window_log, group in groupby(parts, lambda part: window_logs[len(part)]):
             streams += self._compressor(0, window_log).multi_compress_to_buffer(list(group))
         return streams
 
