@@ -59,6 +59,11 @@ class Row:
     def end(self) -> int:
         return self.offset + self.block_size * self.count
 
+    @property
+    def offsets(self) -> range:
+        """Content offset of each block."""
+        return range(self.offset, self.end, self.block_size)
+
 
 @dataclass(frozen=True)
 class Span:

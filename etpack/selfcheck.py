@@ -10,7 +10,6 @@ from etpack import blocks, filters, kernels
 from etpack.encode import EncodedBlock
 from etpack.errors import EtpackError
 from etpack.filters import Bytes
-from etpack.plan import Row
 
 _scratch = filters.Scratch()
 
@@ -26,11 +25,11 @@ class SelfCheckError(EtpackError):
         super().__init__(f"the block of content {offset:#x}+{size:#x} did not decode to what it was made from")
 
 
-def check_blocks(row: Row, contents: Bytes, encoded: Sequence[EncodedBlock], alignment: int) -> None:
-    """Decode a row of blocks from the bytes to be written, and compare.
+def check_blocks(offsets: Sequence[int], contents: Bytes, encoded: Sequence[EncodedBlock], alignment: int) -> None:
+    """Decode blocks from the bytes to be written, and compare.
 
     Args:
-        row: Where the blocks lie in the content.
+        offsets: Where each block lies in the content.
         contents: What they were made from, uint8 of shape (blocks, n).
         encoded: How they will be stored.
         alignment: What each stream's stored offset is a multiple of.
@@ -41,7 +40,7 @@ def check_blocks(row: Row, contents: Bytes, encoded: Sequence[EncodedBlock], ali
     if not _is_good(contents, encoded, alignment):
         parts = [slice(number, number + 1) for number in range(len(encoded))]
         bad = next((part.start for part in parts if not _is_good(contents[part], encoded[part], alignment)), 0)
-        raise SelfCheckError(row.offset + bad * row.block_size, row.block_size)
+        raise SelfCheckError(offsets[bad], contents.shape[1])
 
 
 def _is_good(contents: Bytes, encoded: Sequence[EncodedBlock], alignment: int) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -181,20 +182,26 @@ class _EncodedSpan(NamedTuple):
 def _encode_span(source: Source, span: Span, encoder: Encoder, alignment: int, check: bool) -> _EncodedSpan:
     content = source.read_at(span.range.offset, span.range.size)
     data = np.frombuffer(content, np.uint8)
-    rows = []
+    places: list[tuple[Row, Bytes]] = []
     position = 0
     for row in span.rows:
         start = row.offset - span.range.offset
         if data[position:start].any():
             raise _changed()
         position = start + row.block_size * row.count
-        contents = data[start:position].reshape(row.count, row.block_size)
-        encoded = encoder.encode_many(contents)
-        if check:
-            check_blocks(row, contents, encoded, alignment)
-        rows.append((row, contents, encoded))
+        places.append((row, data[start:position].reshape(row.count, row.block_size)))
     if data[position:].any():
         raise _changed()
+    rows = []
+    # A model may have thousands of segments of a few bytes: blocks of one size go together, whatever row they are in.
+    for _, group in groupby(places, lambda place: place[0].block_size):
+        together = list(group)
+        blocks = together[0][1] if len(together) == 1 else np.concatenate([contents for _, contents in together])
+        encoded = encoder.encode_many(blocks)
+        if check:
+            check_blocks([offset for row, _ in together for offset in row.offsets], blocks, encoded, alignment)
+        left = iter(encoded)
+        rows += [(row, contents, list(islice(left, row.count))) for row, contents in together]
     return _EncodedSpan(content, rows)
 
 
