@@ -220,11 +220,11 @@ LARGEST = {
     "segments": segments(14_000, room=_ROOM),
     "methods": methods(9_000, room=_ROOM),
     "delegates": methods(1, delegates=12_000, room=_ROOM),
-    "values": methods(1, values=190_000, room=_ROOM),
+    "values": methods(1, values=130_000, room=_ROOM),
     "tensors in a .ptd": methods(1, externals=12_500, room=_ROOM),
     "keys": named_data(30_000, room=_ROOM),
     "named tensors": named_tensors(9_000, room=_ROOM),
-    "instructions": runnable(1, instructions=80_000, room=_ROOM),
+    "instructions": runnable(1, instructions=55_000, room=_ROOM),
     "arguments": runnable(1, instructions=400, args=1_000, room=_ROOM),
     "lists": runnable(1, values=Many(700, _list_of(500)), room=_ROOM),
 }

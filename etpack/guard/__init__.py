@@ -19,7 +19,7 @@ __all__ = ["MAX_FAULTS", "MODEL_RULES", "Caught", "Fault", "Faults", "Rule", "ch
 
 # As the limits in `etpack.flatbuffer`, and higher: a model with its weights in a .ptd is small, and its values and
 # instructions are several times as much as all else in it.
-_WORK_LIMIT = 1_000_000
+_WORK_LIMIT = 700_000
 _FILE_BYTES_PER_STEP = 1024
 
 
