@@ -15,6 +15,7 @@ BENCH_RESULTS ?= benchmarks/results$(if $(strip $(BENCH_PLACES)),,/examples)
 PIP := -m pip --disable-pip-version-check --quiet
 # As a plain path: the other way has Python import a finder whenever it starts.
 EDITABLE := --config-settings editable_mode=compat -e
+SDK := build/sdk
 BRANCHES := build/coverage/report.json
 DEMO := build/demo
 MODEL := examples/models/digits_fp32_xnnpack.pte
@@ -29,9 +30,9 @@ demo: $(VENV)/installed
 	$(BIN)/etpack decompress $(DEMO)/model.etz -o $(DEMO)/restored.pte
 	cmp $(DEMO)/model.pte $(DEMO)/restored.pte && echo "The restored model is the same, byte for byte."
 
-test: $(VENV)/installed-dev
+test: $(VENV)/installed-dev $(SDK)/tried
 	@rm -rf build/coverage
-	@$(BIN)/python -c 'from etpack.kernels import native; native or print("Left out: the tests of the inner loops in C. To get them: apt-get install gcc python3-dev, make clean, make test")'
+	@$(BIN)/python -m tests.native_tools
 	$(BIN)/python $(if $(COVERAGE),-m coverage run )-m pytest
 	$(if $(COVERAGE),$(BIN)/coverage combine --quiet && $(BIN)/coverage json --quiet -o $(BRANCHES) && $(BIN)/python -m tests.branches $(BRANCHES))
 
@@ -76,6 +77,12 @@ $(VENV)/installed: pyproject.toml setup.py etpack/_kernels.c | $(VENV)/python
 $(VENV)/installed-dev: pyproject.toml setup.py etpack/_kernels.c | $(VENV)/python
 	$(BIN)/python $(PIP) install $(EDITABLE) '.[dev]'
 	@touch $@ $(VENV)/installed
+
+# ExecuTorch's C++ SDK is in its wheel; without torch its Python part is of no use, so Python does not find it here.
+$(SDK)/tried: tests/export/requirements.txt | $(VENV)/python
+	$(BIN)/python $(PIP) install --no-deps --upgrade --target $(SDK) "$$(grep '^executorch==' tests/export/requirements.txt)" \
+	    || echo "make: ExecuTorch's C++ SDK cannot be installed here" >&2
+	@mkdir -p $(SDK) && touch $@
 
 # torch goes first and pinned, so that nothing else picks a build of it.
 $(EXPORT_VENV)/installed: pyproject.toml setup.py tests/export/requirements.txt
