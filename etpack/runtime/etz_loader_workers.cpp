@@ -1,0 +1,211 @@
+#include "etz_loader_workers.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <cstring>
+
+#include "etz_loader_memory.h"
+
+namespace etpack {
+namespace internal {
+namespace {
+
+// What a thread decodes before it takes the next part of a load.
+constexpr size_t kUnitBytes = 256 * 1024;
+
+// Decoders use little stack: libzstd's and liblz4's tables lie in the workspace.
+constexpr size_t kThreadStack = 256 * 1024;
+
+void destroy(Worker* worker) {
+  unmap_buffer(worker, worker->mapped_bytes);
+}
+
+/// One load, cut into units that several threads take.
+class ParallelRead {
+ public:
+  ParallelRead(WorkerPool* pool, uint64_t offset, void* dest, size_t size)
+      : pool_(pool), offset_(offset), dest_(static_cast<uint8_t*>(dest)), size_(size) {}
+
+  size_t units() const {
+    return (size_ + kUnitBytes - 1) / kUnitBytes;
+  }
+
+  /// Starts a thread that works on it; false if the system has none to give.
+  bool start_thread(pthread_t* thread) {
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) {
+      return false;
+    }
+    // A refusal leaves the default, which is larger.
+    (void)pthread_attr_setstacksize(&attributes, kThreadStack);
+    const bool started = pthread_create(thread, &attributes, run, this) == 0;
+    pthread_attr_destroy(&attributes);
+    return started;
+  }
+
+  /// Takes units until there are none, or one failed.
+  void work() {
+    Worker* worker = nullptr;
+    etz_status result = pool_->take(&worker);
+    while (result == ETZ_OK && status() == ETZ_OK) {
+      const size_t unit = next_unit_.fetch_add(1, std::memory_order_relaxed);
+      if (unit >= units()) {
+        break;
+      }
+      result = read_unit(&worker->context, unit);
+    }
+    if (worker != nullptr) {
+      pool_->give_back(worker);
+    }
+    if (result != ETZ_OK) {
+      status_.store(result, std::memory_order_relaxed);
+    }
+  }
+
+  etz_status status() const {
+    return status_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  static void* run(void* read) {
+    static_cast<ParallelRead*>(read)->work();
+    return nullptr;
+  }
+
+  etz_status read_unit(etz_context* context, size_t unit) const {
+    uint64_t start = 0;
+    uint64_t end = 0;
+    etz_status result = find_start(context, unit, &start);
+    if (result == ETZ_OK) {
+      result = find_start(context, unit + 1, &end);
+    }
+    if (result == ETZ_OK) {
+      result = etz_read(context, start, dest_ + (start - offset_), static_cast<size_t>(end - start));
+    }
+    return result;
+  }
+
+  /// Finds where a unit begins: at a block, so that none is decoded twice.
+  etz_status find_start(etz_context* context, size_t unit, uint64_t* start) const {
+    if (unit == 0 || unit == units()) {
+      *start = unit == 0 ? offset_ : offset_ + size_;
+      return ETZ_OK;
+    }
+    *start = offset_ + unit * kUnitBytes;
+    etz_block block;
+    const etz_status found = etz_find_block(context, *start, &block);
+    if (found == ETZ_OK && block.number != ETZ_NO_BLOCK) {
+      *start = block.content_offset > offset_ ? block.content_offset : offset_;
+    }
+    return found;
+  }
+
+  WorkerPool* const pool_;
+  const uint64_t offset_;
+  uint8_t* const dest_;
+  const size_t size_;
+  std::atomic<size_t> next_unit_{0};
+  std::atomic<etz_status> status_{ETZ_OK};
+};
+
+} // namespace
+
+WorkerPool::~WorkerPool() {
+  while (idle_ != nullptr) {
+    Worker* const worker = idle_;
+    idle_ = worker->next;
+    destroy(worker);
+  }
+}
+
+etz_status WorkerPool::prepare(const etz_file* file, size_t keep) {
+  file_ = file;
+  keep_ = keep;
+  return etz_memory_needed(file, 1, &needed_);
+}
+
+etz_status WorkerPool::take(Worker** worker) {
+  {
+    std::lock_guard<std::mutex> guard(lock_);
+    if (idle_ != nullptr) {
+      *worker = idle_;
+      idle_ = idle_->next;
+      --idle_count_;
+      return ETZ_OK;
+    }
+  }
+  return make(worker);
+}
+
+void WorkerPool::give_back(Worker* worker) {
+  const uint64_t decoded = worker->context.counters.blocks_decoded;
+  worker->context.counters.blocks_decoded = 0;
+  {
+    std::lock_guard<std::mutex> guard(lock_);
+    blocks_decoded_ += decoded;
+    if (idle_count_ < keep_) {
+      worker->next = idle_;
+      idle_ = worker;
+      ++idle_count_;
+      return;
+    }
+  }
+  destroy(worker);
+}
+
+uint64_t WorkerPool::blocks_decoded() {
+  std::lock_guard<std::mutex> guard(lock_);
+  return blocks_decoded_;
+}
+
+etz_status WorkerPool::make(Worker** made) const {
+  const size_t start = (sizeof(Worker) + needed_.alignment - 1) / needed_.alignment * needed_.alignment;
+  if (needed_.size > SIZE_MAX - start) {
+    return ETZ_LIMIT;
+  }
+  const Buffer buffer = map_buffer(start + needed_.size, needed_.alignment, false);
+  if (buffer.data == nullptr) {
+    return ETZ_MEMORY;
+  }
+  auto* const worker = static_cast<Worker*>(buffer.data);
+  worker->mapped_bytes = mapped_bytes(buffer);
+  const etz_status status = etz_context_init(
+      &worker->context, file_, 1, static_cast<uint8_t*>(buffer.data) + start, needed_.size);
+  if (status != ETZ_OK) {
+    destroy(worker);
+    return status;
+  }
+  *made = worker;
+  return ETZ_OK;
+}
+
+etz_status read_alone(WorkerPool* pool, uint64_t offset, void* dest, size_t size) {
+  Worker* worker = nullptr;
+  etz_status status = pool->take(&worker);
+  if (status == ETZ_OK) {
+    status = etz_read(&worker->context, offset, dest, size);
+    pool->give_back(worker);
+  }
+  return status;
+}
+
+etz_status read_parallel(WorkerPool* pool, uint64_t offset, void* dest, size_t size, size_t threads) {
+  ParallelRead read(pool, offset, dest, size);
+  pthread_t others[kMaxThreads - 1];
+  size_t started = 0;
+  while (started + 1 < threads && started + 1 < read.units() && read.start_thread(&others[started])) {
+    ++started;
+  }
+  read.work();
+  while (started > 0) {
+    pthread_join(others[--started], nullptr);
+  }
+  if (read.status() != ETZ_OK) {
+    memset(dest, 0, size);
+  }
+  return read.status();
+}
+
+} // namespace internal
+} // namespace etpack
