@@ -55,10 +55,11 @@ class Tools:
 
 def _built(sanitizer: str) -> Tools:
     native_tools.need("cc", "c++", "lz4", "zstd", "cmake", "sdk")
+    # vptr needs run-time types, which the loader is built without.
+    flags = f"-fsanitize={sanitizer} -fno-sanitize=vptr -fno-sanitize-recover=all -g" if sanitizer else ""
     folder = ROOT / "build" / f"loader-{sanitizer or 'release'}"
-    native_tools.cmake_build(
-        SOURCE, folder, f"-DETPACK_SANITIZE={sanitizer}", f"-DCMAKE_PREFIX_PATH={native_tools.SDK}"
-    )
+    options = [f"-DCMAKE_{language}_FLAGS={flags}" for language in ("C", "CXX")]
+    native_tools.cmake_build(SOURCE, folder, *options, f"-DCMAKE_PREFIX_PATH={native_tools.SDK}")
     return Tools(folder, sanitizer)
 
 
@@ -100,8 +101,6 @@ def test_loader(tools: Tools, mixed: tuple[Path, Path], check: str) -> None:
 
 @pytest.mark.parametrize("trap", TRAPS)
 def test_trap(tools: Tools, mixed: tuple[Path, Path], trap: int) -> None:
-    if tools.sanitizer and trap in (10, 12):
-        pytest.skip("AddressSanitizer keeps memory that was freed")
     tools.run("loader_check", "trap", str(trap), *mixed)
 
 
@@ -124,8 +123,9 @@ def test_vectors_give_the_errors_of_the_table(tools: Tools, vectors: list[Path])
     for path in vectors:
         sidecar_says = sidecar(path)
         expected, result = sidecar_says["expect"], said[str(path)]
-        if expected == "ok" or sidecar_says["moment"] == "verify":
-            assert result.startswith("ok "), path.name
+        if result.startswith("ok "):
+            # What only a tool that reads the whole file finds, a loader may find.
+            assert expected == "ok" or sidecar_says["moment"] == "verify", path.name
         else:
             assert result.split(" ")[1] == f"Error::{CODES[expected]}", path.name
             # Only a file that is no .etz may look to a data map as if a name were not in it.
