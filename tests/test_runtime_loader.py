@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import etpack
-from etpack.layout.sections import SectionType
+from etpack.layout import SectionType
 from tests import native_tools
 from tests.conftest import ROOT
 from tests.make_pte import NamedSpec, PtdSpec, build_ptd
