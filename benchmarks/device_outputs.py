@@ -4,9 +4,10 @@
     python -m benchmarks.device_outputs build/runner/runner FILE_OR_FOLDER ... > benchmarks/results/device_outputs.md
 
 Each model is packed at the defaults (or taken from `--packed FOLDER`, if NAME.pte.etz is there), and external weights,
-NAME.*.ptd beside NAME.pte, with it. Each method runs on the same made-up inputs from the plain file through FileDataLoader,
-and from the packed one through EtzDataLoader with one thread and with two. Beside it stands the memory in use when the
-method is loaded, and its peak until then. Exits 1 if outputs differ, or if a packed model fails where the plain one runs.
+NAME.*.ptd beside NAME.pte, with it. Each method runs on the same made-up inputs from the plain file through
+FileDataLoader, and from the packed one through EtzDataLoader with one thread and with two. Beside it stands the memory
+in use when the method is loaded, and its peak until then. Exits 1 if outputs differ, or if a packed model fails where
+the plain one runs.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from benchmarks.roundtrip import find_files
 
 _HEAD = """# Outputs of packed models in ExecuTorch
 
-Made by `python -m benchmarks.device_outputs`, where it says how. "Resident" is the memory in use when the method is loaded, "peak"
-the most until then, in MB of 10^6 bytes; "more" is what EtzDataLoader has above FileDataLoader, with one thread.
+Made by `python -m benchmarks.device_outputs`, where it says how. "Resident" is the memory in use when the method is
+loaded, "peak" the most until then, in MB of 10^6 bytes; "more" is what EtzDataLoader has above FileDataLoader, with one
+thread.
 
 | model | method | outputs | hash | resident, File | more | peak, File | more |
 |---|---|---|---|---:|---:|---:|---:|"""
