@@ -50,13 +50,19 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Builds the wheel, installs it alone in a fresh environment, and runs it there.
-wheel-check: $(VENV)/installed-dev
+# Builds the wheel, installs it alone in a fresh environment, and runs it there; then builds programs on its C parts.
+wheel-check: $(VENV)/installed-dev $(SDK)/tried
 	rm -rf build/wheel && $(BIN)/python -m build --wheel --outdir build/wheel . >/dev/null
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/python $(PIP) install build/wheel/*.whl
 	cd build/wheel && cp ../../$(MODEL) model.pte && venv/bin/etpack --version \
 	    && venv/bin/etpack compress model.pte && venv/bin/etpack inspect model.etz >/dev/null && venv/bin/etpack verify model.etz
+	$(BIN)/cmake -S tests/consumer -B build/wheel/consumer -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+	    -DCMAKE_PREFIX_PATH="$$(cd build/wheel && venv/bin/etpack runtime --cmakedir);$(CURDIR)/$(SDK)/executorch" \
+	    -DCONSUMER_PARTS='reader;data_loader' >build/wheel/cmake.log || { cat build/wheel/cmake.log >&2; exit 1; }
+	$(BIN)/cmake --build build/wheel/consumer >/dev/null
+	build/wheel/consumer/use_reader build/wheel/model.etz | cmp - $(MODEL)
+	build/wheel/consumer/use_data_loader build/wheel/model.etz | cmp - $(MODEL)
 
 # Exports the example models afresh with torch and ExecuTorch, and runs them before and after packing.
 test-export: $(EXPORT_VENV)/installed

@@ -40,6 +40,7 @@ __all__ = [
     "open",
     "read_model",
     "register_codec",
+    "runtime_dir",
     "verify_file",
 ]
 
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from etpack.pte import ModelFile, read_model
     from etpack.reader import EtzFile
     from etpack.report import inspect_file
+    from etpack.runtime_files import runtime_dir
     from etpack.selfcheck import SelfCheckError
     from etpack.writer import Options, PackResult
 
@@ -92,6 +94,7 @@ _HOMES = {
     "read_model": "pte",
     "EtzFile": "reader",
     "inspect_file": "report",
+    "runtime_dir": "runtime_files",
     "SelfCheckError": "selfcheck",
     "Options": "writer",
     "PackResult": "writer",

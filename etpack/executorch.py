@@ -57,16 +57,17 @@ def load_program(
 
     Memory, on Linux: the whole content, until the first `load_method` returns; then what the Program and its Methods
     hold: flatbuffer, constants, and whatever a backend keeps. While a further method is loaded it is the whole content
-    again, which is decoded anew; a second call for a loaded method costs nothing. The memory belongs to an anonymous
-    file: it cannot be dropped and read again, as the pages of a `.pte` can, and what is not mapped is not in the RSS of
-    the process, but in its cgroup's. Elsewhere the Program keeps the whole content as bytes, for as long as it is there.
+    again, decoded anew; a second call for a loaded method costs nothing. What a backend makes of the content comes on
+    top. The memory is that of an anonymous file: the system cannot drop it and read it again, as it can with the pages
+    of a `.pte`; and what is not mapped counts for the cgroup, not in the RSS of the process. On other systems the
+    Program keeps the whole content as bytes for as long as it is there.
 
     Args:
         source: An `.etz`: a path, a URL, or what else `etpack.open` takes. It is read again for each further method, so
             it must not change; what was opened by path or URL is closed with the Program.
         sha256: Compare the SHA-256 of the whole content too. Each block is checked in any case.
-        release: Give memory back after `load_method`. False keeps the whole content, for a backend that reads model data
-            while it executes, which ExecuTorch does not foresee.
+        release: Give memory back after `load_method`. False keeps the whole content, for a backend that loads model
+            data while it executes, which ExecuTorch does not foresee.
         limits: What the file may ask for.
         jobs: Threads that decode; all processors by default.
         options: Passed on: `verification`, `enable_etdump`, `debug_buffer_size`, and `data_path`, a plain `.ptd`.
@@ -84,9 +85,9 @@ def load_program(
     with ExitStack() as undo:
         file = undo.enter_context(closing(EtzFile(source, limits=limits, jobs=jobs)))
         if not _has_files_in_memory():
-            content = io.BytesIO()
+            content = _Bytes()
             _decode(file, content, sha256)
-            return runtime.load_program(content.getvalue(), **options)
+            return runtime.load_program(content.take(), **options)
         memory = undo.enter_context(closing(_Memory(file)))
         _decode(file, memory, sha256)
         program = runtime.load_program(memory.path, **options)
@@ -115,6 +116,20 @@ def _decode(file: EtzFile, output: Output, sha256: bool) -> None:
         unpack(file, output, jobs=file.jobs)
     else:
         copy_range(DataLoader(file), 0, file.size, output, jobs=file.jobs)
+
+
+class _Bytes:
+    """An output that becomes bytes without a second copy."""
+
+    def __init__(self) -> None:
+        self._buffer = io.BytesIO()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._buffer.write(data)
+
+    def take(self) -> bytes:
+        """Return all that was written."""
+        return self._buffer.getvalue()
 
 
 class _Memory:

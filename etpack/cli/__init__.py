@@ -25,6 +25,7 @@ _COMMANDS = {
     "decompress": "Restore packed models, byte for byte.",
     "extract": "Write a part of a model, packed or plain, to a file.",
     "inspect": "Show what a model holds, and how it is stored.",
+    "runtime": "Say where the C reader and the ExecuTorch loader are, for a build system.",
     "verify": "Check packed files and models.",
 }
 

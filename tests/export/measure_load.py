@@ -2,9 +2,9 @@
 
 Usage: python tests/export/measure_load.py MODEL.pte...
 
-Each way runs in a process of its own. Printed are MB above what the process had before: `own` is memory of the process
-alone, with that of an .etz also where it is not mapped; `file` is the .pte as mapped, which the system can drop and read
-again. Seconds are up to the loaded method. Every input is zeros.
+Each way runs in a process of its own. Printed are MB above what the process had before: `own` is memory of the
+process alone, with that of an .etz also where it is not mapped; `file` is the .pte as mapped, which the system can
+drop and read again. Seconds are up to the loaded method. Every input is zeros.
 """
 
 from __future__ import annotations

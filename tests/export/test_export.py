@@ -8,6 +8,7 @@ weights, and so hide a damaged copy.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +35,18 @@ def run_python(*arguments: str | Path) -> None:
     assert result.returncode == 0, f"{command} failed\n{result.stdout}\n{result.stderr}"
 
 
-def run_model(model: Path, sample: Path, output: Path) -> dict[str, torch.Tensor]:
+def run_model(model: Path, sample: Path, output: Path, *options: str) -> dict[str, torch.Tensor]:
     """Run `model` in a fresh process and return its outputs by method name."""
-    run_python(HERE / "run_model.py", model, sample, output)
+    run_python(HERE / "run_model.py", model, sample, output, *options)
     outputs: dict[str, torch.Tensor] = torch.load(output, weights_only=True)
     return outputs
+
+
+def assert_same(after: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> None:
+    """Compare outputs as integers: bit for bit, with no special case for zeros and NaN."""
+    assert set(after) == set(before)
+    for method, expected in before.items():
+        assert torch.equal(after[method].view(torch.int32), expected.view(torch.int32)), method
 
 
 def read_sample(directory: Path) -> dict[str, Any]:
@@ -73,11 +81,45 @@ def test_round_trip_gives_the_same_outputs(directory: Path, name: str, tmp_path:
     assert restored.read_bytes() == (directory / name).read_bytes()
 
     before = run_model(directory / name, sample, tmp_path / "before.pt")
-    after = run_model(restored, sample, tmp_path / "after.pt")
-    assert set(after) == set(before)
-    for method, expected in before.items():
-        # As integers: bit for bit, with no special case for zeros and NaN.
-        assert torch.equal(after[method].view(torch.int32), expected.view(torch.int32)), method
+    assert_same(run_model(restored, sample, tmp_path / "after.pt"), before)
+
+
+@pytest.mark.parametrize("options", [[], ["bytes"]], ids=["memory", "bytes"])
+@pytest.mark.parametrize("name", MODELS)
+def test_an_etz_gives_the_same_outputs_from_memory(name: str, options: list[str], tmp_path: Path) -> None:
+    sample, packed = SHIPPED / "digits_sample.json", tmp_path / "packed.etz"
+    run_python("-m", "etpack", "compress", SHIPPED / name, "-o", packed)
+    before = run_model(SHIPPED / name, sample, tmp_path / "before.pt")
+    assert_same(run_model(packed, sample, tmp_path / "after.pt", *options), before)
+
+
+def test_the_readmes_program_runs_an_etz(tmp_path: Path) -> None:
+    readme = (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```py\n(.*?)```", readme, re.DOTALL)
+    run_python("-m", "etpack", "compress", SHIPPED / "digits_fp32_xnnpack.pte", "-o", tmp_path / "model.etz")
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, timeout=300, check=True
+    )
+    assert "torch.Size([1, 10])" in result.stdout
+
+
+def test_a_method_that_frees_its_weights_gives_the_memory_back(tmp_path: Path) -> None:
+    run_python("-m", "etpack", "compress", SHIPPED / "digits_fp32_xnnpack.pte", "-o", tmp_path / "model.etz")
+    # Only the page of the flatbuffer stays; and what is loaded after that comes to the same.
+    code = """if True:
+        import os, sys, torch
+        from etpack.executorch import load_program
+        program = load_program(sys.argv[1], sha256=True)
+        outputs = []
+        for _ in range(2):
+            method = program.load_method("forward")
+            assert os.fstat(program._memory._fd).st_blocks * 512 == 4096
+            outputs.append(method.execute((torch.ones(1, 1, 8, 8),))[0])
+            program._loaded.clear()
+            program._methods["forward"] = None
+        assert torch.equal(*outputs)
+    """
+    run_python("-c", code, tmp_path / "model.etz")
 
 
 @pytest.mark.parametrize("name", MODELS)
