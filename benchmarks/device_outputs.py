@@ -120,10 +120,9 @@ def main() -> int:
     parser.add_argument("--packed", type=Path, default=Path("."), help="Folder with models that are packed already.")
     parser.add_argument("--timeout", type=float, default=600, help="Seconds for one run.")
     said = parser.parse_args()
-    models = sorted((path for path in find_files(said.places) if path.suffix == ".pte"), key=lambda path: path.name)
     all_good = True
     print(_HEAD)
-    for model in models:
+    for model in (path for path in find_files(said.places) if path.suffix == ".pte"):
         with tempfile.TemporaryDirectory() as temporary:
             packed = _packed(model, said.packed, Path(temporary))
             for text, good in rows(said.runner.resolve(), said.timeout, model, packed, Path(temporary)):

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <climits>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -18,6 +17,7 @@
 
 #include "etz_decoders.h"
 #include "etz_loader_memory.h"
+#include "etz_loader_source.h"
 #include "etz_loader_workers.h"
 
 using etpack::internal::Buffer;
@@ -58,32 +58,6 @@ Error to_error(etz_status status) {
   return Error::InvalidProgram;
 }
 
-/// A part of an open file.
-struct Descriptor {
-  int fd = -1;
-  uint64_t offset = 0;
-};
-
-int read_descriptor(void* user, uint64_t offset, void* dest, size_t size) {
-  const auto* const descriptor = static_cast<const Descriptor*>(user);
-  auto* out = static_cast<uint8_t*>(dest);
-  uint64_t at = descriptor->offset + offset;
-  while (size > 0) {
-    const size_t chunk = size < INT_MAX ? size : INT_MAX; // macOS refuses more.
-    const ssize_t got = pread(descriptor->fd, out, chunk, static_cast<off_t>(at));
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got <= 0) { // At 0 the file is shorter than it was.
-      return -1;
-    }
-    out += got;
-    at += static_cast<uint64_t>(got);
-    size -= static_cast<size_t>(got);
-  }
-  return 0;
-}
-
 /// A buffer that stays until the loader is destroyed.
 struct Retained {
   Buffer buffer;
@@ -94,8 +68,7 @@ struct Retained {
 
 struct EtzDataLoader::Impl {
   EtzDataLoaderOptions options;
-  Descriptor descriptor;
-  etz_source source{};
+  internal::StoredSource stored;
   etz_decoder default_decoders[2];
   etz_file file{};
   internal::WorkerPool pool;
@@ -108,9 +81,6 @@ struct EtzDataLoader::Impl {
       retained = kept->next;
       kept->buffer.free();
       delete kept;
-    }
-    if (descriptor.fd >= 0) {
-      close(descriptor.fd);
     }
   }
 
@@ -192,15 +162,12 @@ Result<EtzDataLoader> EtzDataLoader::from_file_descriptor(
     return Error::MemoryAllocationFailed;
   }
   EtzDataLoader loader(impl);
-  impl->descriptor.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  if (impl->descriptor.fd < 0) {
+  const int own_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (own_fd < 0) {
     ET_LOG(Error, "etz: cannot duplicate descriptor %d: %s (%d)", fd, strerror(errno), errno);
     return Error::AccessFailed;
   }
-  impl->descriptor.offset = offset;
-  impl->source.read_at = read_descriptor;
-  impl->source.user = &impl->descriptor;
-  impl->source.size = size == UINT64_MAX ? file_size - offset : size;
+  impl->stored.set_descriptor(own_fd, offset, size == UINT64_MAX ? file_size - offset : size);
   return open_source(std::move(loader), options);
 }
 
@@ -212,8 +179,7 @@ Result<EtzDataLoader> EtzDataLoader::from_memory(
   if (impl == nullptr) {
     return Error::MemoryAllocationFailed;
   }
-  impl->source.memory = static_cast<const uint8_t*>(memory);
-  impl->source.size = size;
+  impl->stored.set_memory(memory, size);
   return open_source(EtzDataLoader(impl), options);
 }
 
@@ -226,9 +192,7 @@ Result<EtzDataLoader> EtzDataLoader::from_callback(
   if (impl == nullptr) {
     return Error::MemoryAllocationFailed;
   }
-  impl->source.read_at = read_at;
-  impl->source.user = user;
-  impl->source.size = size;
+  impl->stored.set_callback(read_at, user, size);
   return open_source(EtzDataLoader(impl), options);
 }
 
@@ -254,14 +218,18 @@ Result<EtzDataLoader> EtzDataLoader::open_source(
     reader.decoders = options.decoders;
     reader.decoder_count = options.decoder_count;
   } else {
-    impl->default_decoders[0] = etz_decoder_zstd;
-    impl->default_decoders[1] = etz_decoder_lz4;
     reader.decoders = impl->default_decoders;
-    reader.decoder_count = 2;
+#ifndef ETZ_WITHOUT_ZSTD
+    impl->default_decoders[reader.decoder_count++] = etz_decoder_zstd;
+#endif
+#ifndef ETZ_WITHOUT_LZ4
+    impl->default_decoders[reader.decoder_count++] = etz_decoder_lz4;
+#endif
   }
   reader.kernels = options.kernels != nullptr ? options.kernels : etz_kernels_best();
   reader.limits = &options.limits;
-  etz_status status = etz_open(&impl->file, &impl->source, &reader);
+  const etz_source source = impl->stored.source();
+  etz_status status = etz_open(&impl->file, &source, &reader);
   if (status == ETZ_OK) {
     status = impl->pool.prepare(&impl->file, options.threads > 1 ? options.threads : 1);
   }
@@ -275,6 +243,7 @@ Result<EtzDataLoader> EtzDataLoader::open_source(
     ET_LOG(Error, "etz: cannot open: %s", etz_status_slug(status));
     return to_error(status);
   }
+  impl->stored.keep_tables(impl->file);
   return loader;
 }
 
