@@ -112,6 +112,15 @@ def test_every_trap_is_listed() -> None:
     assert [name for _, name in checks] == order
 
 
+def test_the_readme_shows_the_example_that_runs(tools: Tools, digits: Path, packed_digits: Path) -> None:
+    readme = (ROOT / "etpack" / "runtime" / "README.md").read_text(encoding="utf-8")
+    example = (ROOT / "examples" / "cpp" / "load_model.cpp").read_text(encoding="utf-8")
+    marked = example.split("// [integration]\n")[1]
+    assert f"<!-- loader-use -->\n```cpp\n{marked}```\n" in readme
+    for model in (digits, packed_digits):
+        assert tools.run("load_model", model) == "Error::Ok\n"
+
+
 def test_threads_under_thread_sanitizer(thread_tools: Tools, mixed: tuple[Path, Path]) -> None:
     thread_tools.run("loader_check", "threads", *mixed)
 

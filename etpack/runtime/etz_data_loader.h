@@ -50,7 +50,7 @@ constexpr size_t kEtzParallelBytes = 512 * 1024;
  * Loads ranges of the content of an `.etz`.
  *
  * All methods are thread-safe. Buffers may be freed by any thread, at any time, also after the loader was destroyed (but see
- * `retain_buffers`). Buffers of 128 KiB or more are given back to the system when they are freed.
+ * `retain_buffers`). Buffers of 32 KiB or more are given back to the system when they are freed.
  */
 class EtzDataLoader final : public executorch::runtime::DataLoader {
  public:

@@ -10,9 +10,9 @@ namespace etpack {
 namespace internal {
 namespace {
 
-// From here on a buffer is a mapping of its own: the system gets it back at once, and malloc does not learn from freed
-// buffers to keep large ones.
-constexpr size_t kMappedBytes = 128 * 1024;
+// From here on a buffer is a mapping of its own: the system gets it back at once, it leaves no hole between what a delegate
+// allocates meanwhile, and malloc does not learn from freed buffers to keep large ones.
+constexpr size_t kMappedBytes = 32 * 1024;
 
 constexpr size_t kHugePage = 2 * 1024 * 1024;
 
