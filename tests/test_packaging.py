@@ -85,21 +85,18 @@ def test_find_package_gives_the_loader_where_executorch_is(tmp_path: Path, digit
 
 
 def test_add_subdirectory_gives_the_same_without_codecs_too(tmp_path: Path, digits: Path) -> None:
-    need("cc", "c++", "cmake")
+    need("cc", "c++", "cmake", "sdk")
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in [*runtime_files(), *(runtime_dir() / name for name in BUILD_FILES)]:
         (copy / path.name).write_bytes(path.read_bytes())
-    options = [
-        "-DCONSUMER_PARTS=reader",
-        "-DETPACK_WITH_LZ4=OFF",
-        "-DETPACK_WITH_ZSTD=OFF",
-        "-DETPACK_OPTIMIZE_SIZE=ON",
-    ]
-    cmake_build(CONSUMER, tmp_path / "build", f"-DETPACK_RUNTIME={copy}", *options)
+    places = [f"-DETPACK_RUNTIME={copy}", f"-DCMAKE_PREFIX_PATH={native_tools.sdk()}"]
+    options = ["-DETPACK_WITH_LZ4=OFF", "-DETPACK_WITH_ZSTD=OFF", "-DETPACK_OPTIMIZE_SIZE=ON"]
+    cmake_build(CONSUMER, tmp_path / "build", *places, *options, "-DCONSUMER_PARTS=reader;data_loader")
     raw = tmp_path / "raw.etz"
     etpack.compress(digits, raw, etpack.Options(codec="raw"))
-    assert _output(tmp_path / "build" / "use_reader", raw) == digits.read_bytes()
+    for program in ("use_reader", "use_data_loader"):
+        assert _output(tmp_path / "build" / program, raw) == digits.read_bytes()
 
 
 @pytest.mark.parametrize(
