@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,7 @@ def test_find_package_gives_the_loader_where_executorch_is(tmp_path: Path, digit
     readme = (native_tools.ROOT / "README.md").read_text(encoding="utf-8")
     found, linked = re.findall(r"```cmake\n(.*)\n(.*)\n```", readme)[0]
     (tmp_path / "CMakeLists.txt").write_text(
-        "cmake_minimum_required(VERSION 3.19)\nproject(app LANGUAGES C CXX)\n"
+        "cmake_minimum_required(VERSION 3.20)\nproject(app LANGUAGES C CXX)\n"
         f"{found}\nadd_executable(app {CONSUMER}/use_data_loader.cpp)\n{linked}\n",
         encoding="utf-8",
     )
@@ -112,3 +114,23 @@ def test_what_is_missing_is_said(tmp_path: Path, part: str, options: list[str], 
     result = _configure(tmp_path, f"-DCMAKE_PREFIX_PATH={runtime_dir()}", f"-DCONSUMER_PARTS={part}", *options)
     assert result.returncode != 0
     assert message in " ".join(result.stderr.split())
+
+
+def test_a_missing_tool_skips_a_test_and_fails_it_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(native_tools.TOOLS, "zstd", replace(native_tools.TOOLS["zstd"], found=lambda: False))
+    remedy = "without zstd; to get it: apt-get install libzstd-dev, make clean, make test"
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=remedy):
+        need("zstd")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match=remedy):
+        need("zstd")
+
+
+def test_one_line_says_what_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, tool in native_tools.TOOLS.items():
+        here = partial(bool, name not in ("c++", "lz4"))
+        monkeypatch.setitem(native_tools.TOOLS, name, replace(tool, found=here))
+    native_tools.main()
+    remedy = "apt-get install g++ liblz4-dev, make clean, make test"
+    assert capsys.readouterr().out == f"Left out: the tests that need c++, lz4. To get them: {remedy}\n"
