@@ -85,6 +85,11 @@ class Flatbuffer:
             work_limit = min(WORK_LIMIT + source.size // _FILE_BYTES_PER_STEP, MAX_WORK_LIMIT)
         self._work_limit = self._work_left = min(work_limit, _WORK_AT_LEAST + size * _STEPS_PER_BYTE)
 
+    @property
+    def work_done(self) -> int:
+        """Steps that reading has taken so far."""
+        return self._work_limit - self._work_left
+
     def root(self) -> Table:
         """Return the root table."""
         return Table(self, self.start + self._u32(self.start))

@@ -26,7 +26,7 @@ from etpack.flatbuffer import Flatbuffer, Table  # noqa: E402
 from etpack.sources import BufferSource  # noqa: E402
 
 OUTPUT = SCHEMAS.parent / "etpack" / "_flatbuffers"
-NAMES = ("program", "flat_tensor", "bundled_program", "etz")
+NAMES = ("program", "flat_tensor", "bundled_program", "etz", "xnnpack")
 
 # Field ids of flatc's binary schemas (reflection.fbs).
 SCHEMA_OBJECTS, SCHEMA_ENUMS, SCHEMA_IDENT = 0, 1, 2

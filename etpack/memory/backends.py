@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from importlib.resources import files
@@ -41,6 +41,14 @@ class NamedDataHandling:
     verdict: Verdict
     # One or two sentences.
     reason: str
+    # Of tensors that the backend packs into a copy of its own, and of the others; None where `verdict` is for all.
+    # Which are which is known where the blob can be read.
+    packed: NamedDataHandling | None = None
+    others: NamedDataHandling | None = None
+
+    def of(self, packed: bool) -> NamedDataHandling:
+        """Return what happens to a tensor that is known to be packed, or not."""
+        return (self.packed if packed else self.others) or self
 
 
 @dataclass(frozen=True)
@@ -93,18 +101,29 @@ class Backends:
         """Return the runtimes that serve an id; for one that is not in the table, a single unknown one."""
         return self.runtimes.get(backend_id) or (_unknown(backend_id, "No runtime for it is known here.", (), ""),)
 
+    def replaced_by(self, own: Sequence[Runtime]) -> Backends:
+        """Return the table with the runtimes of `own` instead of those it has for their ids."""
+        return replace(self, runtimes={**self.runtimes, **by_id(own)})
+
+
+def by_id(runtimes: Iterable[Runtime]) -> dict[str, tuple[Runtime, ...]]:
+    """Return runtimes by the delegate id that they serve."""
+    found: dict[str, tuple[Runtime, ...]] = {}
+    for runtime in runtimes:
+        found[runtime.id] = (*found.get(runtime.id, ()), runtime)
+    return found
+
 
 @cache
 def load_backends() -> Backends:
     """Return the table that ships with etpack."""
     data = json.loads(files("etpack.memory").joinpath("backends.json").read_text("utf-8"))
-    runtimes: dict[str, tuple[Runtime, ...]] = {}
-    for runtime in [*map(_runtime, data["runtimes"]), *map(_without_runtime, data["without_runtime"])]:
-        runtimes[runtime.id] = (*runtimes.get(runtime.id, ()), runtime)
-    return Backends(runtimes, tuple(map(_not_delegate, data["not_delegates"])))
+    runtimes = [*map(runtime_of, data["runtimes"]), *map(_without_runtime, data["without_runtime"])]
+    return Backends(by_id(runtimes), tuple(map(_not_delegate, data["not_delegates"])))
 
 
-def _runtime(record: Mapping[str, Any]) -> Runtime:
+def runtime_of(record: Mapping[str, Any]) -> Runtime:
+    """Return a runtime from a record of `backends.json`, or one like it that was checked."""
     named = record["named_data"]
     return Runtime(
         id=record["id"],
@@ -112,9 +131,16 @@ def _runtime(record: Mapping[str, Any]) -> Runtime:
         verdict=Verdict(record["verdict"]),
         condition=record["condition"],
         reason=record["reason"],
-        named_data=named and NamedDataHandling(Verdict(named["verdict"]), named["reason"]),
+        named_data=named and _handling(named),
         evidence=tuple(record["evidence"]),
         executorch=record["executorch"],
+    )
+
+
+def _handling(record: Mapping[str, Any]) -> NamedDataHandling:
+    packed, others = record.get("packed"), record.get("others")
+    return NamedDataHandling(
+        Verdict(record["verdict"]), record["reason"], packed and _handling(packed), others and _handling(others)
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from etpack.memory.backends import Backends, Runtime, Verdict, weakest
@@ -118,8 +118,7 @@ DATA_FILE = Fate(
 )
 UNCLAIMED = Fate(
     Verdict.NOT_LOADED,
-    "No delegate of this program is known to ask for named data; an application that does gets a buffer of its own "
-    "to free.",
+    "No delegate of this program is known to ask for it; an application that does gets a buffer of its own to free.",
     LOADERS_THAT_FREE,
     "Destroying the Method gives back nothing: no method has loaded it.",
     inferred=True,
@@ -157,11 +156,17 @@ def of_blob(backend_id: str, backends: Backends) -> Fate:
     )
 
 
-def of_named_data(backend_ids: Sequence[str], backends: Backends) -> Fate:
-    """Return what becomes of named data that any of `backend_ids` may ask for; all of them do ask for named data."""
+def of_named_data(askers: Iterable[tuple[str, bool | None]], backends: Backends, *, inferred: bool = True) -> Fate:
+    """Return what becomes of named data that any of `askers` may ask for.
+
+    Args:
+        askers: Ids of backends that do ask for named data, each with whether it packs this, None if that is not known.
+        backends: The table.
+        inferred: The file does not say who asks for it.
+    """
     handlings = [
-        (runtime, runtime.named_data)
-        for backend_id in backend_ids
+        (runtime, runtime.named_data if packed is None else runtime.named_data.of(packed))
+        for backend_id, packed in askers
         for runtime in backends.find(backend_id)
         if runtime.named_data
     ]
@@ -173,7 +178,7 @@ def of_named_data(backend_ids: Sequence[str], backends: Backends) -> Fate:
         _loader(verdict),
         _AFTER_NAMED[verdict],
         method_frees=verdict not in _FREED_IN_INIT,
-        inferred=True,
+        inferred=inferred,
     )
 
 

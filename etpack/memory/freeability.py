@@ -9,10 +9,8 @@ from enum import Enum
 from etpack.memory import fates
 from etpack.memory.backends import Backends, load_backends
 from etpack.memory.fates import Fate
-from etpack.pte import FileKind, ModelFile, Range, Role, Segment, Tensor
-from etpack.pte.dtypes import item_size
-
-_MAX_SIZE = 2**63 - 1
+from etpack.pte import Blobs, FileKind, ModelFile, Range, Role, Segment
+from etpack.pte.tensors import nominal_size
 
 
 class UseKind(Enum):
@@ -93,18 +91,25 @@ class UseGroup:
         return sum(use.method_frees for use in self.uses)
 
 
-def find_uses(model: ModelFile, backends: Backends | None = None) -> tuple[Use, ...]:
+def find_uses(model: ModelFile, backends: Backends | None = None, blobs: Blobs | None = None) -> tuple[Use, ...]:
     """Return every use of every part of a model, and of what it wants from a .ptd.
 
     Args:
         model: The parsed file.
         backends: What is known of backends; the table that ships with etpack by default.
+        blobs: What the delegates' blobs ask for (`etpack.pte.read_blobs`); nothing is known of it by default.
     """
     backends = backends or load_backends()
+    blobs = blobs or Blobs()
     if model.kind is FileKind.PTD:
         found = [*_data_file_uses(model), *_unloaded(model)]
     else:
-        found = [*_program_uses(model), *_delegates(model, backends), *_named_data(model, backends), *_unloaded(model)]
+        found = [
+            *_program_uses(model),
+            *_delegates(model, backends),
+            *_named_data(model, backends, blobs),
+            *_unloaded(model),
+        ]
     if model.kind is FileKind.BPTE:
         found = [use if use.range is None else replace(use, fate=fates.BUNDLED) for use in found]
     return tuple(found)
@@ -146,21 +151,13 @@ def _program_uses(model: ModelFile) -> Iterator[Use]:
             yield _of_segment(UseKind.UNUSED, segment, fates.UNUSED)
     for tensor in model.tensors:
         if tensor.kind == "external":
-            what, size = tensor.name or "without a name", _tensor_size(tensor)
+            what, size = tensor.name or "without a name", nominal_size(tensor.dtype, tensor.sizes)
             yield Use(UseKind.EXTERNAL, what, None, size, Place.OTHER_FILE, None, tensor.methods, (), fates.EXTERNAL)
 
 
 def _of_segment(kind: UseKind, segment: Segment, fate: Fate) -> Use:
     what = f"segment {segment.number}"
     return Use(kind, what, segment.range, segment.range.size, Place.SEGMENT, segment.number, segment.methods, (), fate)
-
-
-def _tensor_size(tensor: Tensor) -> int:
-    """Return the bytes of a tensor by its type and sizes; 0 if its type is unknown here."""
-    size = item_size(tensor.dtype) or 0
-    for count in tensor.sizes:
-        size = min(size * max(0, count), _MAX_SIZE)  # the file is not to be trusted: no bytes of it stand behind these
-    return size
 
 
 def _delegates(model: ModelFile, backends: Backends) -> Iterator[Use]:
@@ -178,27 +175,67 @@ def _delegates(model: ModelFile, backends: Backends) -> Iterator[Use]:
             )  # fmt: skip
 
 
-def _named_data(model: ModelFile, backends: Backends) -> Iterator[Use]:
-    """Yield a use for each key. The file does not say who asks for it, so it goes to all backends that may."""
+def _named_data(model: ModelFile, backends: Backends, blobs: Blobs) -> Iterator[Use]:
+    """Yield a use for each key. Where no blob says who asks for it, it goes to all backends that may."""
     external = {tensor.name: tensor.methods for tensor in model.tensors if tensor.kind == "external"}
-    askers = _askers(model, backends)
+    claims = _claims(model, backends, blobs)
+    askers = _unknown_askers(model, backends, blobs)
     ids = tuple(sorted(askers))
     methods = tuple(sorted(set().union(*askers.values())))
-    asked = fates.of_named_data(ids, backends) if ids else fates.UNCLAIMED
+    asked = fates.of_named_data([(name, None) for name in ids], backends) if ids else fates.UNCLAIMED
+    # Uses of one kind share these values: a group is found by comparing them.
+    known: dict[frozenset[_Claim], tuple[tuple[str, ...], tuple[str, ...], Fate]] = {}
     for named in model.named_data:
         place = model.segments[named.segment].range
         use = Use(UseKind.NAMED_DATA, named.key, place, place.size, Place.SEGMENT, named.segment, methods, ids, asked)
         if named.key in external:
             use = replace(use, methods=external[named.key], backends=(), fate=fates.EXTERNAL_HERE)
+        elif named.key in claims:
+            key = frozenset(claims[named.key])
+            if key not in known:
+                known[key] = _claimed(key, backends, inferred=bool(ids))
+            claimants, asking, fate = known[key]
+            use = replace(use, methods=asking, backends=claimants, fate=fate)
         yield use
 
 
-def _askers(model: ModelFile, backends: Backends) -> dict[str, set[str]]:
-    """Return the ids of the backends that ask for named data, or may, with the methods that use them."""
+# Id of a backend, name of a method, and whether the backend packs it.
+_Claim = tuple[str, str, bool]
+
+
+def _claims(model: ModelFile, backends: Backends, blobs: Blobs) -> dict[str, set[_Claim]]:
+    """Return, for each key, whose blobs ask for it."""
+    found: dict[str, set[_Claim]] = {}
+    for method in model.methods:
+        for backend_id, blob in {(delegate.id, delegate.blob) for delegate in method.delegates}:
+            if _asks(backend_id, backends):
+                for constant in blobs.constants.get(blob, ()):
+                    if constant.key is not None:
+                        found.setdefault(constant.key, set()).add((backend_id, method.name, constant.packed))
+    return found
+
+
+def _claimed(
+    claims: frozenset[_Claim], backends: Backends, *, inferred: bool
+) -> tuple[tuple[str, ...], tuple[str, ...], Fate]:
+    askers = sorted({(backend_id, packed) for backend_id, _, packed in claims})
+    return (
+        tuple(sorted({backend_id for backend_id, _, _ in claims})),
+        tuple(sorted({method for _, method, _ in claims})),
+        fates.of_named_data(askers, backends, inferred=inferred),
+    )
+
+
+def _asks(backend_id: str, backends: Backends) -> bool:
+    return any(runtime.named_data for runtime in backends.find(backend_id))
+
+
+def _unknown_askers(model: ModelFile, backends: Backends, blobs: Blobs) -> dict[str, set[str]]:
+    """Return the ids of the backends that ask for named data, or may, and do not say for what, with their methods."""
     found: dict[str, set[str]] = {}
     for method in model.methods:
-        for backend_id in {delegate.id for delegate in method.delegates}:
-            if any(runtime.named_data for runtime in backends.find(backend_id)):
+        for backend_id in {delegate.id for delegate in method.delegates if blobs.of(delegate) is None}:
+            if _asks(backend_id, backends):
                 found.setdefault(backend_id, set()).add(method.name)
     return found
 

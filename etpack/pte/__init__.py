@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from etpack.pte.blobs import Blobs, read_blobs
 from etpack.pte.bundled_program import read_bundled_program
 from etpack.pte.flat_tensor import read_flat_tensor
 from etpack.pte.header import HEAD_SIZE, check_identifier, sniff
-from etpack.pte.model import Delegate, FileKind, Method, ModelFile, NamedData, Range, Role, Segment, Tensor
+from etpack.pte.model import (
+    Delegate,
+    FileKind,
+    Method,
+    ModelFile,
+    NamedData,
+    Range,
+    Role,
+    Segment,
+    Tensor,
+    TensorLoad,
+)
 from etpack.pte.program import read_program
 from etpack.pte.rules import RULES, broken
+from etpack.pte.xnnpack import Constant
 from etpack.sources import Source
 
 __all__ = [
     "RULES",
+    "Blobs",
+    "Constant",
     "Delegate",
     "FileKind",
     "Method",
@@ -21,6 +36,8 @@ __all__ = [
     "Role",
     "Segment",
     "Tensor",
+    "TensorLoad",
+    "read_blobs",
     "read_model",
     "sniff",
 ]

@@ -59,6 +59,20 @@ class Delegate:
 
 
 @dataclass(frozen=True)
+class TensorLoad:
+    """What the runtime asks for to set up one tensor value of a method."""
+
+    # "mutable" (a first value, in the file), "external" (a constant in a .ptd) or "external mutable" (a first value).
+    kind: str
+    # Key in the .ptd; None for "mutable".
+    name: str | None
+    # Where the bytes lie in the file; None if they are in a .ptd.
+    data: Range | None
+    # Bytes; by type and sizes for what is in a .ptd, and not to be trusted.
+    size: int
+
+
+@dataclass(frozen=True)
 class Method:
     """One execution plan."""
 
@@ -71,6 +85,8 @@ class Method:
     operator_count: int
     input_count: int
     output_count: int
+    # In the order of its values.
+    tensor_loads: tuple[TensorLoad, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,3 +157,5 @@ class ModelFile:
     nested: Range
     # After the last byte that the model declares, up to the end of `nested`.
     trailing: Range
+    # Position of the segment of constants, which the runtime loads whole; None where it loads none.
+    constant_segment: int | None = None

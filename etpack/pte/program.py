@@ -5,7 +5,7 @@ from __future__ import annotations
 from etpack._flatbuffers import program as slots
 from etpack.flatbuffer import Flatbuffer, Table, name_steps
 from etpack.pte.header import Header, check_identifier, read_head, read_pte_header
-from etpack.pte.model import Delegate, FileKind, Method, ModelFile, NamedData, Range, Role
+from etpack.pte.model import Delegate, FileKind, Method, ModelFile, NamedData, Range, Role, TensorLoad
 from etpack.pte.rules import broken, check_version, out_of_bounds, required, shown
 from etpack.pte.segments import SegmentTable, Subsegments, read_subsegments
 from etpack.pte.tensors import BufferTable, TensorCollector
@@ -46,6 +46,7 @@ def read_program(source: Source, nested: Range, kind: FileKind) -> ModelFile:
         tensors=walk.tensors.tensors(),
         nested=nested,
         trailing=Range(end, nested.end - end),
+        constant_segment=walk.constant_segment,
     )
 
 
@@ -59,17 +60,27 @@ class _Walk:
         self.tensors = TensorCollector(self._constants(), self._mutables(), self.segments)
         self._inline_blobs: list[Table] | None = None
 
+    @property
+    def constant_segment(self) -> int | None:
+        """Position of the segment of constants; None where there are none but the placeholder, or they are inline."""
+        table = self.root.table(slots.Program.CONSTANT_SEGMENT)
+        if table is None or table.count(slots.SubsegmentOffsets.OFFSETS, 8) < 2:
+            return None
+        return table.u32(slots.SubsegmentOffsets.SEGMENT_INDEX)
+
     def method(self, plan: Table) -> Method:
         """Return one method, and note which segments and tensors it uses."""
         name = required(plan.string(slots.ExecutionPlan.NAME), "a method has no name", plan.offset)
         plan.spend(_METHOD_STEPS + 2 * name_steps(name))
         delegates = plan.tables(slots.ExecutionPlan.DELEGATES)
         values = plan.tables(slots.ExecutionPlan.VALUES)
+        loads: list[TensorLoad] = []
         for value in values:
             if value.u8(slots.EValue.VAL_TYPE) == slots.KernelTypes.TENSOR:
                 tensor = value.table(slots.EValue.VAL)
-                if tensor is not None:
-                    self.tensors.add(tensor, name)
+                load = tensor and self.tensors.add(tensor, name)
+                if load:
+                    loads.append(load)
         return Method(
             name=name,
             delegates=tuple(self._delegate(number, entry, name) for number, entry in enumerate(delegates)),
@@ -78,6 +89,7 @@ class _Walk:
             operator_count=plan.count(slots.ExecutionPlan.OPERATORS),
             input_count=plan.count(slots.ExecutionPlan.INPUTS),
             output_count=plan.count(slots.ExecutionPlan.OUTPUTS),
+            tensor_loads=tuple(loads),
         )
 
     def named_data(self) -> tuple[NamedData, ...]:

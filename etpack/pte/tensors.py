@@ -10,7 +10,7 @@ from typing import Any
 from etpack._flatbuffers import program as slots
 from etpack.flatbuffer import Table, name_steps
 from etpack.pte.dtypes import dtype_name, item_size
-from etpack.pte.model import Range, Role, Tensor
+from etpack.pte.model import Range, Role, Tensor, TensorLoad
 from etpack.pte.rules import broken
 from etpack.pte.segments import SegmentTable, Subsegments
 
@@ -65,8 +65,10 @@ class TensorCollector:
         self._segments = segments
         self._found: dict[tuple[str | Role, str | int | None], _Found] = {}
 
-    def add(self, value: Table, method: str) -> None:
+    def add(self, value: Table, method: str) -> TensorLoad | None:
         """Look at one Tensor table; a tensor whose bytes are made at run time is left out.
+
+        Returns what the runtime loads for this value; None for what is resident, or made at run time.
 
         Raises:
             PteError: Its buffer is not there or too small.
@@ -74,11 +76,10 @@ class TensorCollector:
         value.spend(name_steps(method))
         extra = value.table(slots.Tensor.EXTRA_TENSOR_INFO)
         if extra is not None and extra.i8(slots.ExtraTensorInfo.LOCATION) == slots.TensorDataLocation.EXTERNAL:
-            self._add_external(value, extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME), method)
-            return
+            return self._add_external(value, extra.string(slots.ExtraTensorInfo.FULLY_QUALIFIED_NAME), method)
         index = value.u32(slots.Tensor.DATA_BUFFER_IDX)
         if index == 0:
-            return
+            return None
         value.spend(TENSOR_STEPS)
         role = Role.MUTABLE if value.has(slots.Tensor.ALLOCATION_INFO) else Role.CONSTANT
         table = self._tables[role]
@@ -92,19 +93,31 @@ class TensorCollector:
             tensor = Tensor(name, role.value, dtype, sizes, data, table.segment, index, methods=())
             found = self._found[role, index] = _Found(tensor, found.methods if found else set())
         found.methods.add(method)
+        return TensorLoad("mutable", None, data, data.size) if role is Role.MUTABLE else None
 
-    def _add_external(self, value: Table, name: str | None, method: str) -> None:
+    def _add_external(self, value: Table, name: str | None, method: str) -> TensorLoad:
         value.spend(TENSOR_STEPS)
         key = ("external", name)
         if key not in self._found:
             dtype, sizes = _shape(value)
             self._found[key] = _Found(Tensor(name, "external", dtype, sizes, None, None, None, methods=()), set())
-        self._found[key].methods.add(method)
+        found = self._found[key]
+        found.methods.add(method)
+        kind = "external mutable" if value.has(slots.Tensor.ALLOCATION_INFO) else "external"
+        return TensorLoad(kind, found.tensor.name, None, nominal_size(found.tensor.dtype, found.tensor.sizes))
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return what was found, by offset; external tensors last, by name."""
         found = (replace(each.tensor, methods=tuple(sorted(each.methods))) for each in self._found.values())
         return in_file_order(found)
+
+
+def nominal_size(dtype: str, sizes: tuple[int, ...]) -> int:
+    """Return the bytes of a tensor by its type and sizes, which no bytes of the file stand behind; 0 if unknown."""
+    size = item_size(dtype) or 0
+    for count in sizes:
+        size = min(size * max(0, count), _MAX_BYTES)
+    return size
 
 
 def _shape(value: Table) -> tuple[str, tuple[int, ...]]:
