@@ -25,7 +25,8 @@ from benchmarks.roundtrip import find_files
 from etpack import DataLoader, EtzFile, blocks
 from etpack.filters import Bytes
 from etpack.layout import IndexEntry
-from etpack.memory.sequence import Load, load_sequence
+from etpack.memory.events import Load
+from etpack.memory.sequence import load_sequence
 from etpack.sources import FileSource
 
 

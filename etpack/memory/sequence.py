@@ -12,12 +12,11 @@ keys are put behind the last delegate of a method that may ask for them, and mar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 from etpack.errors import LimitError
 from etpack.loader import SegmentInfo, SegmentType
 from etpack.memory.backends import Backends, Verdict, load_backends, weakest
+from etpack.memory.events import Action, Event, Holder, Load, Replay, Stage, Step
 from etpack.memory.freeability import UseKind
 from etpack.pte import Blobs, Delegate, FileKind, Method, ModelFile, NamedData, Range, Role
 
@@ -27,116 +26,6 @@ HEAD_SIZE = 64
 MAX_LOADS = 50_000
 
 _FREED_IN_INIT = (Verdict.ALWAYS, Verdict.ON_SUCCESS)
-
-
-class Action(Enum):
-    """What happens at an event."""
-
-    # The loader gives a buffer, which somebody holds.
-    LOAD = "load"
-    # The loader copies into a buffer of the runtime's.
-    LOAD_INTO = "load into"
-    # The runtime asks how large the file is.
-    SIZE = "size"
-    FREE = "free"
-
-
-class Stage(Enum):
-    """What the runtime is doing."""
-
-    DATA_FILE = "data file"
-    PROGRAM = "program"
-    # Of a method: its external constants, and the first values of its tensors.
-    TENSORS = "tensors"
-    DELEGATE = "delegate"
-    DESTROY_METHOD = "destroy method"
-    DESTROY_PROGRAM = "destroy program"
-    DESTROY_DATA_FILE = "destroy data file"
-
-
-class Holder(Enum):
-    """Who holds what was loaded, and so decides when it is freed."""
-
-    # Freed as soon as it was looked at.
-    NOBODY = "nobody"
-    PROGRAM = "program"
-    DATA_FILE = "data file"
-    METHOD = "method"
-    # Freed while the delegate is initialised.
-    INIT = "init"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of loading or destroying."""
-
-    stage: Stage
-    # Name of the method; None for the program and data files.
-    method: str | None = None
-    # Number and backend id of the delegate.
-    delegate: int | None = None
-    backend: str | None = None
-    # Position of the data file.
-    data_file: int | None = None
-
-    @property
-    def is_loading(self) -> bool:
-        """Whether it comes before anything is destroyed."""
-        return self.stage in (Stage.DATA_FILE, Stage.PROGRAM, Stage.TENSORS, Stage.DELEGATE)
-
-
-@dataclass(frozen=True)
-class Load:
-    """One request to a data loader, and what becomes of its answer."""
-
-    # Counts the loads, from 0.
-    number: int
-    kind: UseKind
-    # The key, or whatever else tells it from others of its kind.
-    what: str
-    # Content range, in bytes from the start of the file; None if the file was not given.
-    range: Range | None
-    # Bytes; where there is no range, as the program or the blob says.
-    size: int
-    # 0 for the program's file, 1 and up for the data files; None if the file was not given.
-    file: int | None
-    info: SegmentInfo
-    # Copied into a buffer of the runtime's (load_into) and not kept in one of the loader's (load).
-    into: bool
-    # The method, and the number and backend id of the delegate, that is being loaded; None while the program is.
-    method: str | None = None
-    delegate: int | None = None
-    backend: str | None = None
-    holder: Holder = Holder.PROGRAM
-    # Whether that is known. If not, it is either INIT or METHOD.
-    holder_known: bool = True
-    # The file does not say who asks for it; it was inferred.
-    inferred: bool = False
-
-
-@dataclass(frozen=True)
-class Event:
-    """One call, or one free."""
-
-    action: Action
-    # Position of its step.
-    step: int
-    # None for SIZE.
-    load: Load | None
-    # Bytes that were loaded and not freed, after it.
-    live_size: int
-
-
-@dataclass(frozen=True)
-class Replay:
-    """The calls and frees of loading a model and destroying it, in order."""
-
-    steps: tuple[Step, ...]
-    events: tuple[Event, ...]
-    # Bytes of constants that XNNPACK packs into copies of its own, by position of the delegate's step.
-    packed_sizes: dict[int, int]
-    # Keys that a delegate or a tensor asks for, and that no given file has, with their bytes.
-    absent: dict[str, int]
 
 
 def load_sequence(model: ModelFile, blobs: Blobs | None = None) -> Iterator[Load]:
@@ -308,7 +197,7 @@ class _Replay:
         return self._ask(key, size, holder, known=known, method=method.name, delegate=delegate, inferred=packed is None)
 
     def _last_askers(self, method: Method) -> dict[int, Sequence[NamedData]]:
-        """Return the last delegate whose blob is silent and that may ask for named data, with all keys nobody claims."""
+        """Return the last delegate with a silent blob that may ask for named data, with all keys that nobody claims."""
         silent = [
             delegate
             for delegate in method.delegates
@@ -350,13 +239,13 @@ class _Replay:
         """Load what a key stands for; `size` is what there is to know if no given file has the key."""
         # The runtime gives index 0 here, whatever the segment.
         info = SegmentInfo(SegmentType.MUTABLE if into else SegmentType.CONSTANT)
-        file, place = self._keys.get(key, (None, None))
-        if place is None:
+        file, place = self._keys.get(key, (None, Range(0, size)))
+        if file is None:
             self.absent[key] = size
-        elif into:
+        if into:
             place = Range(place.offset, min(size, place.size))
         return self._load(
-            kind, key, place, file, size=size, info=info, into=into, method=method, delegate=delegate, holder=holder,
+            kind, key, place, file, info=info, into=into, method=method, delegate=delegate, holder=holder,
             known=known, inferred=inferred,
         )  # fmt: skip
 
@@ -364,10 +253,9 @@ class _Replay:
         self,
         kind: UseKind,
         what: str,
-        place: Range | None,
+        place: Range,
         file: int | None = 0,
         *,
-        size: int = 0,
         info: SegmentInfo | None = None,
         into: bool = False,
         method: str | None = None,
@@ -383,7 +271,6 @@ class _Replay:
             kind=kind,
             what=what,
             range=place,
-            size=size if place is None else place.size,
             file=file,
             info=info or SegmentInfo(SegmentType.PROGRAM),
             into=into,

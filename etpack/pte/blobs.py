@@ -1,4 +1,4 @@
-"""What the delegates' blobs of a model tell of the named data that they ask for; XNNPACK's do, others are left alone."""
+"""What the blobs of a model's delegates tell of the named data that they ask for: XNNPACK's do, others are not read."""
 
 from __future__ import annotations
 
