@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from etpack.memory.backends import Backends, NamedDataHandling, Runtime, Verdict, load_backends, weakest
+from etpack.memory.events import Action, Event, Holder, Load, Replay, Stage, Step
 from etpack.memory.fates import Fate
 from etpack.memory.freeability import Place, Use, UseGroup, UseKind, find_uses, group_uses
+from etpack.memory.loaders import Cost, Loader, PackedCost, Storage
+from etpack.memory.sequence import replay
+from etpack.memory.simulation import LoaderMemory, MethodMemory, Simulation, simulate
+from etpack.memory.timeline import Footprint, Moment, Part, StepMemory
+from etpack.memory.unknowns import Unknown, UnknownKind
 
 __all__ = [
+    "Action",
     "Backends",
+    "Cost",
+    "Event",
     "Fate",
+    "Footprint",
+    "Holder",
+    "Load",
+    "Loader",
+    "LoaderMemory",
+    "MethodMemory",
+    "Moment",
     "NamedDataHandling",
+    "PackedCost",
+    "Part",
     "Place",
+    "Replay",
     "Runtime",
+    "Simulation",
+    "Stage",
+    "Step",
+    "StepMemory",
+    "Storage",
+    "Unknown",
+    "UnknownKind",
     "Use",
     "UseGroup",
     "UseKind",
@@ -19,5 +45,7 @@ __all__ = [
     "find_uses",
     "group_uses",
     "load_backends",
+    "replay",
+    "simulate",
     "weakest",
 ]
