@@ -156,6 +156,13 @@ class PteError(EtpackError, ValueError):
         self.where = where
 
 
+class BackendsError(EtpackError, ValueError):
+    """The file of backends (`--backends`) does not say what it must; the message has the place in it."""
+
+    slug = "bad-backends"
+    exit_code = 2
+
+
 class SourceError(EtpackError, OSError):
     """The input could not be fetched, ended early, or changed while it was read."""
 

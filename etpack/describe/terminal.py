@@ -6,7 +6,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
-from etpack.describe import memory, tables
+from etpack.describe import loading, memory, tables
 from etpack.describe.words import both, coding, human, plural, ratio, safe
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ def _print_all(report: Report, console: Console, everything: bool) -> None:
         tables.print_blocks(report.blocks, console, everything=everything)
     if report.memory:
         memory.print_memory(report.memory, console, everything=everything)
+        if report.memory.simulation:
+            loading.print_loading(report.memory.simulation, console, everything=everything)
+        else:
+            console.print(f"\nMemory while loading is not shown: {report.memory.unsimulated}.")
     if report.missing:
         console.print(f"\nMethods, tensors and what comes back are not shown: {safe(report.missing, 2000)}.")
 

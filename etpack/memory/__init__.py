@@ -6,7 +6,7 @@ from etpack.memory.backends import Backends, NamedDataHandling, Runtime, Verdict
 from etpack.memory.events import Action, Event, Holder, Load, Replay, Stage, Step
 from etpack.memory.fates import Fate
 from etpack.memory.freeability import Place, Use, UseGroup, UseKind, find_uses, group_uses
-from etpack.memory.loaders import Cost, Loader, PackedCost, Storage
+from etpack.memory.loaders import Cost, Loader, PackedCost, Speeds, Storage
 from etpack.memory.sequence import replay
 from etpack.memory.simulation import LoaderMemory, MethodMemory, Simulation, simulate
 from etpack.memory.timeline import Footprint, Moment, Part, StepMemory
@@ -32,6 +32,7 @@ __all__ = [
     "Replay",
     "Runtime",
     "Simulation",
+    "Speeds",
     "Stage",
     "Step",
     "StepMemory",

@@ -69,8 +69,10 @@ class Runtime:
     named_data: NamedDataHandling | None
     # Paths in the ExecuTorch repository, most with lines.
     evidence: tuple[str, ...]
-    # Version and commit of ExecuTorch that the evidence was read in.
+    # Version and commit of ExecuTorch that the evidence was read in; for a user's entry, of whatever the user names.
     executorch: str
+    # Whether it is of the table that ships with etpack, and not of a user's.
+    shipped: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Backends:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Versions of ExecuTorch that the table was read from."""
-        found = {runtime.executorch for several in self.runtimes.values() for runtime in several}
+        """Versions of ExecuTorch that the shipped part of the table was read from."""
+        found = {runtime.executorch for several in self.runtimes.values() for runtime in several if runtime.shipped}
         return tuple(sorted(found | {other.executorch for other in self.not_delegates}))
 
     def find(self, backend_id: str) -> tuple[Runtime, ...]:

@@ -75,17 +75,17 @@ class Cost:
     read_size: int | None = 0
     # Decoded, whole blocks each time; 0 with all loaders but EtzDataLoader.
     decoded_size: int = 0
+    # At least, reading and decoding in turn; None if no speeds were given, or `read_size` is None.
+    seconds: float | None = None
 
-    def seconds(self, storage_speed: float, decode_speed: float) -> float | None:
-        """Return how long it takes at least, reading and decoding in turn; None if `read_size` is.
 
-        Args:
-            storage_speed: Bytes read a second.
-            decode_speed: Bytes decoded a second.
-        """
-        if self.read_size is None:
-            return None
-        return self.read_size / storage_speed + self.decoded_size / decode_speed
+@dataclass(frozen=True)
+class Speeds:
+    """How fast a device is, in bytes a second."""
+
+    storage: float
+    # Of decoding blocks, with one thread; None if there is no need to know how long EtzDataLoader takes.
+    decode: float | None = None
 
 
 def held_by(loader: Loader, load: Load) -> Held:
@@ -99,7 +99,7 @@ def held_by(loader: Loader, load: Load) -> Held:
     return Held(dirty=_on_the_heap(load.size))
 
 
-def cost_of(loader: Loader, loads: Sequence[Load], storage: Storage) -> Cost:
+def cost_of(loader: Loader, loads: Sequence[Load], storage: Storage, speeds: Speeds | None = None) -> Cost:
     """Return what some loads take; those of another file than the model's count as if it were not packed."""
     read: int | None = 0
     decoded = 0
@@ -113,7 +113,13 @@ def cost_of(loader: Loader, loads: Sequence[Load], storage: Storage) -> Cost:
             packed = storage.cost(load.range)
             stored, decoded = packed.stored, decoded + packed.decoded
         read = None if read is None or stored is None else read + stored
-    return Cost(len(loads), sum(load.size for load in loads), read, decoded)
+    return Cost(len(loads), sum(load.size for load in loads), read, decoded, _seconds(read, decoded, speeds))
+
+
+def _seconds(read: int | None, decoded: int, speeds: Speeds | None) -> float | None:
+    if read is None or speeds is None or (decoded and speeds.decode is None):
+        return None
+    return round(read / speeds.storage + (decoded / speeds.decode if speeds.decode else 0), 6)
 
 
 def _covering_pages(place: Range) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from etpack.memory.backends import Backends, load_backends
 from etpack.memory.events import Action, Event, Load, Replay, Stage, Step
-from etpack.memory.loaders import Cost, Loader, Storage, cost_of
+from etpack.memory.loaders import Cost, Loader, Speeds, Storage, cost_of
 from etpack.memory.sequence import replay
 from etpack.memory.timeline import Footprint, Moment, StepMemory, Timeline, by_step, changes, fixed_change
 from etpack.memory.unknowns import Unknown, find_unknowns
@@ -40,8 +40,8 @@ class LoaderMemory:
     cost: Cost
     # In the order of the program.
     methods: tuple[MethodMemory, ...]
-    # By position of the step; the last loading step is where `after_init` is.
-    steps: tuple[StepMemory, ...]
+    # By position of the step; None unless asked for.
+    steps: tuple[StepMemory, ...] | None
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Simulation:
     """Loading a model and destroying it."""
 
     steps: tuple[Step, ...]
-    # The same for all loaders; BufferDataLoader hears nothing of frees.
-    events: tuple[Event, ...]
+    # The same for all loaders, but that BufferDataLoader hears nothing of frees; None unless asked for.
+    events: tuple[Event, ...] | None
     loaders: tuple[LoaderMemory, ...]
     # Bytes of planned buffers of all methods.
     planned_size: int
@@ -64,6 +64,8 @@ def simulate(
     blobs: Blobs | None = None,
     backends: Backends | None = None,
     data_files: Sequence[ModelFile] = (),
+    speeds: Speeds | None = None,
+    details: bool = True,
 ) -> Simulation:
     """Return what loading a model with all its methods, one after another, takes with each loader.
 
@@ -75,6 +77,8 @@ def simulate(
         blobs: What the delegates' blobs ask for (`etpack.pte.read_blobs`); nothing is known of it by default.
         backends: What is known of backends; the table that ships with etpack by default.
         data_files: The .ptd files that are loaded with it, in order; each by a loader of the same kind, unpacked.
+        speeds: How fast the device is, to say how long loads take.
+        details: Give the events, and what is in memory at each step; else they are None.
 
     Raises:
         LimitError: It would load more often than can be followed.
@@ -95,10 +99,10 @@ def simulate(
         fixed = fixed_change(loader, whole_files, storage.scratch)
         run = Timeline(most, [fixed, *changes(loader, most, planned)])
         low = run if least is most else Timeline(least, [fixed, *changes(loader, least, planned)])
-        outcomes.append(_outcome(loader, run, low, model, every, by_method, storage))
+        outcomes.append(_outcome(loader, run, low, model, every, by_method, storage, speeds, details))
     return Simulation(
         steps=most.steps,
-        events=most.events,
+        events=most.events if details else None,
         loaders=tuple(outcomes),
         planned_size=sum(planned),
         unknowns=find_unknowns(model, most, blobs, backends),
@@ -113,19 +117,20 @@ def _outcome(
     every: list[Load],
     by_method: list[list[Load]],
     storage: Storage,
+    speeds: Speeds | None,
+    details: bool,
 ) -> LoaderMemory:
     return LoaderMemory(
         loader=loader,
         peak=run.moment(run.highest, low.total(low.highest)),
         after_init=run.moment(run.loaded, low.total(low.loaded)),
-        cost=cost_of(loader, every, storage),
+        cost=cost_of(loader, every, storage, speeds),
+        # A .ptd alone has no methods, and is destroyed as if it had one.
         methods=tuple(
-            MethodMemory(method.name, back, cost_of(loader, loads, storage))
-            for method, back, loads in zip(
-                model.methods, run.given_back(), by_method, strict=False
-            )  # a .ptd alone has no methods
+            MethodMemory(method.name, back, cost_of(loader, loads, storage, speeds))
+            for method, back, loads in zip(model.methods, run.given_back(), by_method, strict=False)
         ),
-        steps=run.steps(),
+        steps=run.steps() if details else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from etpack.memory.events import Action, Event, Holder, Load, Replay, Stage, Step
 from etpack.memory.loaders import Loader, held_by
@@ -66,8 +67,7 @@ class StepMemory:
     after: Footprint
 
 
-@dataclass(frozen=True)
-class Key:
+class Key(NamedTuple):
     """What tells one part from another; see `Part`."""
 
     what: str
@@ -76,8 +76,7 @@ class Key:
     backend: str | None = None
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """Bytes that come, or go (they are negative then)."""
 
     step: int

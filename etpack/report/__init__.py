@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etpack.report.build import inspect_file
+from etpack.report.build import Device, inspect_file, read_data_file
 from etpack.report.values import (
     BlockReport,
     DelegateReport,
@@ -24,6 +24,7 @@ from etpack.report.values import (
 __all__ = [
     "BlockReport",
     "DelegateReport",
+    "Device",
     "Encoding",
     "ExtentReport",
     "MemoryReport",
@@ -38,4 +39,5 @@ __all__ = [
     "Total",
     "VerdictTotal",
     "inspect_file",
+    "read_data_file",
 ]

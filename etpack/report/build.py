@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from etpack.errors import PteError, UnsupportedError, naming
+from etpack.errors import LimitError, PteError, UnsupportedError, naming
 from etpack.layout import DEFAULT_BLOCK_SIZE
 from etpack.limits import Limits
-from etpack.memory import Use, Verdict, find_uses, group_uses, load_backends
+from etpack.memory import Backends, Speeds, Storage, Verdict, find_uses, group_uses, load_backends, simulate
 from etpack.plan import Extent, cut_model
-from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_model
+from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_blobs, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.report.packed import describe_blocks, describe_storage
+from etpack.report.storage import packed_storage, plain_storage
 from etpack.report.values import (
     DelegateReport,
     ExtentReport,
@@ -28,18 +29,47 @@ from etpack.report.values import (
 from etpack.sources import Source, SourceLike, open_source
 
 
+@dataclass(frozen=True)
+class Device:
+    """What a model is loaded with; nothing that is said of the file itself depends on it."""
+
+    # What is known of backends; the table that ships with etpack if None.
+    backends: Backends | None = None
+    # The .ptd files that the program's tensors and delegates ask, in order.
+    data_files: tuple[ModelFile, ...] = ()
+    # To say how long loads take.
+    speeds: Speeds | None = None
+
+
+@dataclass(frozen=True)
+class _Loading:
+    """What to say of loading: with what, and whether in detail."""
+
+    device: Device
+    details: bool
+
+
 def inspect_file(
-    source: SourceLike, *, blocks: bool = False, tensors: bool = False, limits: Limits | None = None
+    source: SourceLike,
+    *,
+    blocks: bool = False,
+    tensors: bool = False,
+    memory: bool = False,
+    device: Device | None = None,
+    limits: Limits | None = None,
 ) -> Report:
     """Return what a `.pte`, `.ptd`, `.bpte` or `.etz` holds.
 
     Of an `.etz`, footer, index and manifest are read, and the blocks of its flatbuffer decoded; the report comes
-    without the program's part, and says why, if that cannot be decoded here.
+    without the program's part, and says why, if that cannot be decoded here. Of a model for XNNPACK, the delegates'
+    blobs are read too: they say which named data they ask for.
 
     Args:
         source: A path, a URL, a buffer, a seekable binary file object or a `Source`.
         blocks: List the blocks of an `.etz`, which reads a few bytes of each.
         tensors: List the tensors.
+        memory: List every load and free, and what is in memory at each step.
+        device: What the model is loaded with.
         limits: What an `.etz` may ask for.
 
     Raises:
@@ -51,29 +81,57 @@ def inspect_file(
     opened = open_source(source, limits=limits)
     try:
         with naming(opened.name):
-            report = _packed(opened, limits, blocks=blocks) if is_etz(opened) else _plain(opened)
+            loading = _Loading(device or Device(), memory)
+            packed = is_etz(opened)
+            report = _packed(opened, loading, limits, blocks=blocks) if packed else _plain(opened, loading)
     finally:
         if opened is not source:
             opened.close()
     return report if tensors else replace(report, tensors=None)
 
 
-def _plain(source: Source) -> Report:
+def read_data_file(source: SourceLike, *, limits: Limits | None = None) -> ModelFile:
+    """Return a parsed .ptd, packed or not, for `Device.data_files`.
+
+    Raises:
+        FormatError, UnsupportedError, PteError: It is damaged, or no .ptd.
+        OSError: It cannot be read.
+    """
+    opened = open_source(source, limits=limits)
+    try:
+        with naming(opened.name):
+            if is_etz(opened):
+                with EtzFile(opened, limits=limits) as file:
+                    model = file.model
+            else:
+                model = read_model(opened)
+            if model.kind is not FileKind.PTD:
+                hint = "name the .ptd that was exported with the model"
+                raise PteError(f"it is a .{model.kind.value}, not a .ptd", rule="identifier", hint=hint)
+            return model
+    finally:
+        if opened is not source:
+            opened.close()
+
+
+def _plain(source: Source, loading: _Loading) -> Report:
     model = read_model(source)
     cut = cut_model(model, DEFAULT_BLOCK_SIZE)
-    return _report(source.name, model.kind, cut.extents, model)
+    storage = plain_storage(cut.extents, model.size, DEFAULT_BLOCK_SIZE)
+    return _report(source.name, model.kind, cut.extents, model, _memory(source, model, storage, loading))
 
 
-def _packed(source: Source, limits: Limits | None, *, blocks: bool) -> Report:
+def _packed(source: Source, loading: _Loading, limits: Limits | None, *, blocks: bool) -> Report:
     with EtzFile(source, limits=limits) as file:
-        return _packed_report(file, source, blocks=blocks)
+        return _packed_report(file, source, loading, blocks=blocks)
 
 
-def _packed_report(file: EtzFile, source: Source, *, blocks: bool) -> Report:
+def _packed_report(file: EtzFile, source: Source, loading: _Loading, *, blocks: bool) -> Report:
     model, missing = _model(file)
     packing, stored = describe_storage(file, source)
     extents = file.described_extents
-    report = _report(file.name, file.manifest.kind, extents, model, stored)
+    memory = _memory(file, model, packed_storage(file), loading) if model else None
+    report = _report(file.name, file.manifest.kind, extents, model, memory, stored)
     listed = tuple(describe_blocks(file, source)) if blocks else None
     return replace(
         report, content_size=file.size, gaps=_gaps(extents, file.size), packing=packing, missing=missing, blocks=listed
@@ -95,9 +153,9 @@ def _report(
     kind: FileKind,
     extents: Sequence[Extent],
     model: ModelFile | None,
+    memory: MemoryReport | None,
     stored: Sequence[StoredExtent] | None = None,
 ) -> Report:
-    memory = _memory(find_uses(model)) if model else None
     size = model.size if model else 0
     described = _extents(extents, model, stored)
     return Report(
@@ -206,11 +264,29 @@ def _method(method: Method, frees_at_most: int) -> MethodReport:
     )
 
 
-def _memory(uses: tuple[Use, ...]) -> MemoryReport:
+def _memory(source: Source, model: ModelFile, storage: Storage, loading: _Loading) -> MemoryReport:
+    """Return what of a model comes back after loading, and what loading takes; `source` is its content."""
+    device = loading.device
+    backends = device.backends or load_backends()
+    blobs = read_blobs(source, model)
+    uses = find_uses(model, backends, blobs)
     totals = []
     counted = [use for use in uses if not use.inside_program]
     for verdict in Verdict:
         members = [use for use in counted if use.fate.verdict is verdict]
         if members:
             totals.append(VerdictTotal(verdict, len(members), sum(use.size for use in members)))
-    return MemoryReport(load_backends().versions, tuple(totals), group_uses(uses))
+    simulation = unsimulated = None
+    try:
+        simulation = simulate(
+            model,
+            storage,
+            blobs=blobs,
+            backends=backends,
+            data_files=device.data_files,
+            speeds=device.speeds,
+            details=loading.details,
+        )
+    except LimitError as exc:
+        unsimulated = str(exc)
+    return MemoryReport(backends.versions, tuple(totals), group_uses(uses), simulation, unsimulated)

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from etpack.manifest import PackOptions
-from etpack.memory import UseGroup, Verdict
+from etpack.memory import Action, Event, Footprint, Simulation, UseGroup, Verdict
 from etpack.pte import FileKind, Role, Tensor
 
 
@@ -208,6 +208,9 @@ class MemoryReport:
     executorch: tuple[str, ...]
     totals: tuple[VerdictTotal, ...]
     groups: tuple[UseGroup, ...]
+    # Loading the model with each loader; None, and why, if that takes too many loads to follow.
+    simulation: Simulation | None
+    unsimulated: str | None
 
 
 @dataclass(frozen=True)
@@ -275,6 +278,10 @@ def _plain(value: Any) -> Any:
     """Return frozen values as JSON values: dataclasses by field, enums by value, derived properties included."""
     if isinstance(value, UseGroup):
         return _plain_group(value)
+    if isinstance(value, Event):
+        return _plain_event(value)
+    if isinstance(value, Footprint):
+        return {name: getattr(value, name) for name in (*_names(Footprint), "total")}
     if is_dataclass(value):
         return {name: _plain(getattr(value, name)) for name in _names(value.__class__)}
     if isinstance(value, tuple):
@@ -301,4 +308,28 @@ def _plain_group(group: UseGroup) -> dict[str, Any]:
             }
             for use in group.uses
         ],
+    }
+
+
+def _plain_event(event: Event) -> dict[str, Any]:
+    """Return an event; a free has the number of the load that it ends, and nothing more of it."""
+    load = event.load
+    value: dict[str, Any] = {"action": event.action.value, "step": event.step, "live_size": event.live_size}
+    if load is None:
+        return value
+    value["load"] = load.number
+    if event.action is Action.FREE:
+        return value
+    return {
+        **value,
+        "kind": load.kind.value,
+        "what": load.what,
+        "file": load.file,
+        "offset": None if load.file is None else load.range.offset,
+        "size": load.size,
+        "segment_type": load.info.type.value,
+        "segment_index": load.info.index,
+        "holder": load.holder.value,
+        "holder_known": load.holder_known,
+        "inferred": load.inferred,
     }

@@ -1,0 +1,176 @@
+"""A user's own table of backends: a TOML or JSON file, checked strictly, that adds to the table that ships with etpack.
+
+    [[backends]]
+    id = "AcmeNpu"                    # the delegate id, as the program spells it
+    verdict = "conditional"           # of the blob: always, on success, conditional, unknown or never
+    condition = "the driver is 2.1 or newer"   # of a conditional verdict, and only there
+    reason = "The driver copies the blob, and init frees it."
+    name = "Acme NPU"                 # optional: what people call it; the id if absent
+    evidence = ["acme/backend.cpp:41-60"]      # optional
+    version = "acme 2.1"              # optional: of what the evidence was read in
+
+    [backends.named_data]             # optional: absent if the backend asks for no named data
+    verdict = "never"
+    reason = "Weights are read in place."
+
+Several entries may have one id, as several runtimes may serve it. They replace the shipped ones of that id.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from etpack.errors import BackendsError, naming
+from etpack.memory.backends import Backends, NamedDataHandling, Runtime, Verdict, load_backends
+
+# A table of all backends that there are takes a hundredth of this.
+MAX_SIZE = 1 << 20
+_VERDICTS = tuple(
+    verdict.value
+    for verdict in (Verdict.ALWAYS, Verdict.ON_SUCCESS, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEVER)
+)
+_ENTRY_KEYS = ("id", "verdict", "condition", "reason", "name", "evidence", "version", "named_data")
+_NAMED_KEYS = ("verdict", "reason")
+
+
+def read_backends(path: str | os.PathLike[str]) -> Backends:
+    """Return the table that ships with etpack, with the entries of a user's file in it.
+
+    Args:
+        path: A file whose name ends in .toml (with Python 3.11 or newer) or .json.
+
+    Raises:
+        BackendsError: The file does not say what it must.
+        OSError: It cannot be read.
+    """
+    name = os.fspath(path)
+    with naming(name):
+        value = _parse(name, _read(name))
+        entries = _list(_table(value, "the file", ("backends",)).get("backends"), "backends")
+        runtimes = [_runtime(entry, f"backends[{number}]") for number, entry in enumerate(entries)]
+    return load_backends().replaced_by(runtimes)
+
+
+def _read(name: str) -> str:
+    with open(name, "rb") as file:
+        data = file.read(MAX_SIZE + 1)
+    if len(data) > MAX_SIZE:
+        raise BackendsError(f"it is larger than {MAX_SIZE:,} bytes", hint="name a file of backends, not a model")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as exc:
+        line = data.count(b"\n", 0, exc.start) + 1
+        raise BackendsError(f"line {line} is not UTF-8", hint="save it as UTF-8") from None
+
+
+def _parse(name: str, text: str) -> object:
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix == ".json":
+        try:
+            return json.loads(text, object_pairs_hook=_no_repeats)
+        except json.JSONDecodeError as exc:
+            raise BackendsError(f"line {exc.lineno}, column {exc.colno}: {exc.msg}", hint="correct the JSON") from None
+        except RecursionError:
+            raise BackendsError("it is nested too deeply", hint="correct the JSON") from None
+    if suffix == ".toml":
+        return _parse_toml(text)
+    raise BackendsError(f"{suffix or 'no suffix'} is neither .toml nor .json", hint="rename it by what is in it")
+
+
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise BackendsError(f"the key {key!r} is there twice in one place", hint="remove one of them")
+        found[key] = value
+    return found
+
+
+def _parse_toml(text: str) -> object:
+    if sys.version_info >= (3, 11):
+        import tomllib
+
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as exc:  # it says line and column
+            raise BackendsError(str(exc), hint="correct the TOML") from None
+        except RecursionError:
+            raise BackendsError("it is nested too deeply", hint="correct the TOML") from None
+    hint = "write it as .json with the same keys, or use Python 3.11 or newer"
+    raise BackendsError("this Python cannot read TOML", hint=hint)
+
+
+def _runtime(value: object, place: str) -> Runtime:
+    entry = _table(value, place, _ENTRY_KEYS)
+    verdict = _verdict(entry, place)
+    if (verdict is Verdict.CONDITIONAL) != ("condition" in entry):
+        must = "needs a condition" if verdict is Verdict.CONDITIONAL else "takes no condition"
+        hint = "add `condition`, or remove it, by the verdict"
+        raise BackendsError(f"{place}: the verdict {verdict.value!r} {must}", hint=hint)
+    backend_id = _text(entry, "id", place)
+    evidence = _list(entry.get("evidence", []), f"{place}.evidence")
+    return Runtime(
+        id=backend_id,
+        name=_text(entry, "name", place) if "name" in entry else backend_id,
+        verdict=verdict,
+        condition=_text(entry, "condition", place) if "condition" in entry else None,
+        reason=_text(entry, "reason", place),
+        named_data=_named_data(entry["named_data"], f"{place}.named_data") if "named_data" in entry else None,
+        evidence=tuple(_is_text(each, f"{place}.evidence[{number}]") for number, each in enumerate(evidence)),
+        executorch=_text(entry, "version", place) if "version" in entry else "",
+        shipped=False,
+    )
+
+
+def _named_data(value: object, place: str) -> NamedDataHandling:
+    entry = _table(value, place, _NAMED_KEYS)
+    return NamedDataHandling(_verdict(entry, place), _text(entry, "reason", place))
+
+
+def _table(value: object, place: str, keys: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise BackendsError(f"{place} must be a table of keys", hint=f"its keys are {', '.join(keys)}")
+    for key in value:
+        if key not in keys:
+            close = get_close_matches(key, keys, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the keys are {', '.join(keys)}"
+            raise BackendsError(f"{place} has an unknown key {_shown(key)}", hint=hint)
+    return value
+
+
+def _list(value: object, place: str) -> list[object]:
+    if not isinstance(value, list):
+        missing = value is None
+        hint = "begin each entry with [[backends]]" if place == "backends" else "write a list"
+        raise BackendsError(f"{place} is missing" if missing else f"{place} must be a list", hint=hint)
+    return value
+
+
+def _text(entry: Mapping[str, Any], key: str, place: str) -> str:
+    if key not in entry:
+        raise BackendsError(f"{place} has no {key!r}", hint=f'add {key} = "..."')
+    return _is_text(entry[key], f"{place}.{key}")
+
+
+def _is_text(value: object, place: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise BackendsError(f"{place} must be text, not {_shown(value)}", hint="write it in quotes, and not empty")
+    return value
+
+
+def _verdict(entry: Mapping[str, Any], place: str) -> Verdict:
+    text = _text(entry, "verdict", place)
+    if text not in _VERDICTS:
+        hint = f"choose from {', '.join(_VERDICTS)}"
+        raise BackendsError(f"{place}.verdict: there is no verdict {_shown(text)}", hint=hint)
+    return Verdict(text)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
