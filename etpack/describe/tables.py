@@ -109,14 +109,16 @@ class _ExtentRows:
         self._methods = _all_methods(report)
         groups = report.memory.groups if report.memory else ()
         named = (group for group in groups if group.kind.value == "named data" and group.methods)
-        # Who may ask for a key: the file does not say.
+        # Who asks for a key, or may ask.
         self._askers = {use.what: group for group in named for use in group.uses}
 
     def row(self, extent: ExtentReport) -> list[str]:
         """Return the cells of one row."""
         asker = self._askers.get(extent.keys[0]) if extent.keys and not extent.methods else None
         delegates = extent.delegate_ids
-        if asker:
+        if asker and not asker.fate.inferred:
+            delegates = asker.backends
+        elif asker:
             delegates = tuple(f"{name}?" for name in asker.backends)
             self.notes["? inferred: the file does not record which delegate asks for named data"] = None
         what = [listed(delegates), _what(extent)]
