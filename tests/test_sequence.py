@@ -112,8 +112,8 @@ def test_data_files_come_first_and_external_constants_in_the_order_of_the_values
         "load external a",
         "free external w",
         "free external a",
-        "free program flatbuffer",
         "free metadata flatbuffer",
+        "free program flatbuffer",
     ]
     externals = [event.load for event in events if event.load and event.load.kind is UseKind.EXTERNAL]
     assert [(load.file, load.size) for load in externals[:2]] == [(1, 60), (1, 28)]

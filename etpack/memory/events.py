@@ -32,8 +32,8 @@ class Stage(Enum):
     TENSORS = "tensors"
     DELEGATE = "delegate"
     DESTROY_METHOD = "destroy method"
-    DESTROY_PROGRAM = "destroy program"
     DESTROY_DATA_FILE = "destroy data file"
+    DESTROY_PROGRAM = "destroy program"
 
 
 class Holder(Enum):

@@ -3,7 +3,7 @@
 After ExecuTorch 1.5: runtime/executor/program.cpp and method.cpp, extension/flat_tensor/flat_tensor_data_map.cpp, and
 what `backends.json` says of backends. The .ptd files come first, then the program, then each method: its external
 constants, the first values of its tensors, and its delegates, each with its blob and the named data that it asks for.
-Then everything is destroyed.
+Then everything is destroyed, in the order in which a `Module` does it.
 
 A program does not record which delegate asks for which named data. Where the blob tells, the order is exact; else the
 keys are put behind the last delegate of a method that may ask for them, and marked as inferred.
@@ -11,7 +11,8 @@ keys are put behind the last delegate of a method that may ask for them, and mar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from etpack.errors import LimitError
 from etpack.loader import SegmentInfo, SegmentType
@@ -41,6 +42,7 @@ def replay(
     blobs: Blobs | None = None,
     backends: Backends | None = None,
     data_files: Sequence[ModelFile] = (),
+    methods: Collection[str] | None = None,
     keep_uncertain: bool = True,
 ) -> Replay:
     """Return what the runtime does to load a model with all its methods, and to destroy it.
@@ -52,17 +54,26 @@ def replay(
         blobs: What the delegates' blobs ask for (`etpack.pte.read_blobs`); nothing is known of it by default.
         backends: What is known of backends; the table that ships with etpack by default.
         data_files: The .ptd files that are loaded with it, in order.
+        methods: Names of the methods to load, in the order of the program; all by default.
         keep_uncertain: Where it is not known whether a backend frees, suppose it keeps the buffer.
 
     Raises:
         LimitError: It would load more than `MAX_LOADS` times.
     """
+    model = with_methods(model, methods)
     run = _Replay(model, blobs or Blobs(), backends or load_backends(), data_files, keep_uncertain)
     if model.kind is FileKind.PTD:
         run.data_file_alone()
     else:
         run.program()
     return Replay(tuple(run.steps), tuple(run.events), run.packed_sizes, run.absent)
+
+
+def with_methods(model: ModelFile, names: Collection[str] | None) -> ModelFile:
+    """Return a model with those of its methods that have these names; with all if None."""
+    if names is None:
+        return model
+    return replace(model, methods=tuple(method for method in model.methods if method.name in names))
 
 
 class _Replay:
@@ -98,11 +109,11 @@ class _Replay:
         for name, kept in methods:
             self._begin(Step(Stage.DESTROY_METHOD, name))
             self._free(kept)
-        self._begin(Step(Stage.DESTROY_PROGRAM))
-        self._free(reversed(held))
         for number, kept in enumerate(maps, 1):
             self._begin(Step(Stage.DESTROY_DATA_FILE, data_file=number))
             self._free(kept)
+        self._begin(Step(Stage.DESTROY_PROGRAM))
+        self._free(reversed(held))
 
     def data_file_alone(self) -> None:
         """Load a .ptd and all that it has."""

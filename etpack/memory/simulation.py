@@ -7,13 +7,13 @@ with a bound where there is one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from etpack.memory.backends import Backends, load_backends
 from etpack.memory.events import Action, Event, Load, Replay, Stage, Step
 from etpack.memory.loaders import Cost, Loader, Speeds, Storage, cost_of
-from etpack.memory.sequence import replay
+from etpack.memory.sequence import replay, with_methods
 from etpack.memory.timeline import Footprint, Moment, StepMemory, Timeline, by_step, changes, fixed_change
 from etpack.memory.unknowns import Unknown, find_unknowns
 from etpack.pte import Blobs, FileKind, ModelFile
@@ -64,10 +64,11 @@ def simulate(
     blobs: Blobs | None = None,
     backends: Backends | None = None,
     data_files: Sequence[ModelFile] = (),
+    methods: Collection[str] | None = None,
     speeds: Speeds | None = None,
     details: bool = True,
 ) -> Simulation:
-    """Return what loading a model with all its methods, one after another, takes with each loader.
+    """Return what loading a model with its methods, one after another, takes with each loader.
 
     A bundled program can be run from one buffer only, so there is one loader for it.
 
@@ -77,13 +78,14 @@ def simulate(
         blobs: What the delegates' blobs ask for (`etpack.pte.read_blobs`); nothing is known of it by default.
         backends: What is known of backends; the table that ships with etpack by default.
         data_files: The .ptd files that are loaded with it, in order; each by a loader of the same kind, unpacked.
+        methods: Names of the methods to load, in the order of the program; all by default.
         speeds: How fast the device is, to say how long loads take.
         details: Give the events, and what is in memory at each step; else they are None.
 
     Raises:
         LimitError: It would load more often than can be followed.
     """
-    blobs, backends = blobs or Blobs(), backends or load_backends()
+    blobs, backends, model = blobs or Blobs(), backends or load_backends(), with_methods(model, methods)
     most = replay(model, blobs=blobs, backends=backends, data_files=data_files)
     least = most
     if any(event.load and not event.load.holder_known for event in most.events):
