@@ -312,6 +312,6 @@ def test_the_words() -> None:
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert "\x1b" not in text
-    for words in ("FileDataLoader", "Unheard\\x1b", "KiB to ", "clean pages", "locked", "live after", "cannot tell"):
+    for words in ("FileDataLoader", "Unheard\\x1b", "KiB to ", "(clean)", "(locked)", "live after", "cannot tell"):
         assert words in text
     assert "--all" not in text

@@ -25,7 +25,7 @@ def print_loading(simulation: Simulation, console: Console, *, everything: bool)
         rows.add(
             loader.loader.value,
             _bounded(peak),
-            _step(simulation.steps[peak.step]),
+            _step(simulation.steps[peak.step], backend=False),
             _bounded(after),
             _freed_by(after),
         )
@@ -38,7 +38,7 @@ def print_loading(simulation: Simulation, console: Console, *, everything: bool)
         style="dim",
     )
     for unknown in simulation.unknowns:
-        if unknown.bound != "more" and (unknown.size is not None or simulation.events is not None):
+        if unknown.bound != "more":
             console.print(_sentence(unknown), style="dim")
     if simulation.events is not None:
         _print_details(simulation, simulation.events, console, everything)
@@ -52,10 +52,10 @@ def _bounded(moment: Moment) -> str:
     return f"{about}{least}{human(total)}"
 
 
-def _step(step: Step) -> str:
+def _step(step: Step, *, backend: bool = True) -> str:
     method = "" if step.method is None else safe(step.method, 40)
     if step.stage.value == "delegate":
-        return f"{method}: delegate {step.delegate}, {safe(step.backend or '', 40)}"
+        return f"{method}: delegate {step.delegate}" + (f", {safe(step.backend or '', 40)}" if backend else "")
     if step.stage.value == "tensors":
         return f"{method}: tensors" if method else "tensors"
     number = "" if not step.data_file else f" {step.data_file}"
@@ -63,13 +63,13 @@ def _step(step: Step) -> str:
 
 
 def _freed_by(moment: Moment) -> str:
-    """Return who can free what stays, with sizes: the method 41.2 MiB, the program 45.5 MiB."""
+    """Return who can free what stays, with sizes: forward 41.2 MiB, program 45.5 MiB."""
     sizes: dict[str, int] = {}
     for part in moment.parts:
-        owner = "init or the method" if part.freed_by == "init or method" else f"the {part.freed_by}"
+        owner = part.freed_by
         if part.method is not None and part.freed_by == "method":
             owner = safe(part.method, 40)
-        owner += " (clean pages)" if part.footprint.clean else " (locked)" if part.footprint.pinned else ""
+        owner += " (clean)" if part.footprint.clean else " (locked)" if part.footprint.pinned else ""
         sizes[owner] = sizes.get(owner, 0) + part.footprint.total
     ordered = sorted(sizes.items(), key=lambda item: -item[1])
     return listed([f"{owner} {human(size)}" for owner, size in ordered], most=4, width=80)
