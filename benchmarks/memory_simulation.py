@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import etpack
+from benchmarks.machine import describe
 from benchmarks.roundtrip import find_files
 from benchmarks.runtime_trace import Measured, predicted, run
 from etpack.memory import Footprint, Loader, LoaderMemory, replay, simulate
@@ -119,7 +120,9 @@ def main() -> int:
     same = calls = 0
     different: list[str] = []
     silent: list[str] = []
-    print(ABOUT)
+    facts = describe()
+    print(f"# The load simulation beside the real runtime\n{ABOUT}")
+    print(f"{facts['processor']}, {facts['kernel']}; etpack {facts['etpack']}. One run each.\n")
     print("| file | method | loader | peak | predicted | off | loaded | predicted | off |")
     print("|---|---|---|---:|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory(prefix="etpack-bench-") as name:

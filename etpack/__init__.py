@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackendsError",
     "CodecMissingError",
     "CorruptError",
     "DataLoader",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from etpack.codecs import Effort
     from etpack.codecs import register as register_codec
     from etpack.errors import (
+        BackendsError,
         CodecMissingError,
         CorruptError,
         EtpackError,

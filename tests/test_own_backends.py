@@ -158,8 +158,8 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert [group["verdict"] for group in groups if group["kind"] == "delegate"] == ["conditional"]
     path.write_text("{}", encoding="utf-8")
     result = CliRunner().invoke(cli, ["inspect", "--backends", str(path), str(model)])
-    assert result.exit_code == 2
-    assert "my.json: backends is missing; begin each entry with [[backends]]" in result.stderr
+    assert isinstance(result.exception, BackendsError)
+    assert (result.exception.exit_code, result.exception.path) == (2, str(path))
 
 
 def test_the_readme_shows_a_file_that_works(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def runner() -> Path:
 
 
 def methods() -> list[tuple[Path, str]]:
-    found = ((path, method) for path in EXAMPLE_MODELS for method in read_model(BufferSource(path.read_bytes())).methods)
-    return [(path, method.name) for path, method in found]
+    models = [(path, read_model(BufferSource(path.read_bytes()))) for path in EXAMPLE_MODELS]
+    return [(path, method.name) for path, model in models for method in model.methods]
 
 
 @pytest.mark.parametrize("loader", ["file", "etz"])
