@@ -11,7 +11,7 @@ import pytest
 
 from etpack.memory import Place, Use, UseKind, Verdict, find_uses, group_uses, load_backends, weakest
 from etpack.memory.fates import ANY_LOADER, BUFFER_ONLY, LOADERS_THAT_FREE
-from etpack.pte import ModelFile, Range, read_model
+from etpack.pte import ModelFile, Range, read_blobs, read_model
 from etpack.sources import BufferSource, open_source
 from tests.make_pte import (
     DelegateSpec,
@@ -25,6 +25,7 @@ from tests.make_pte import (
     build_pte,
     weights,
 )
+from tests.make_xnnpack import NodeSpec, ValueSpec, build_blob
 
 BLOB = b"a delegate's blob " * 10
 
@@ -329,3 +330,65 @@ def test_range_is_where_the_bytes_are() -> None:
     data = build_pte(PteSpec([MethodSpec(delegates=[DelegateSpec(data=BLOB)])]))
     use = only(find_uses(model_of(data)), UseKind.DELEGATE)
     assert use.range == Range(data.index(BLOB), len(BLOB))
+
+
+# What the blobs say
+
+
+def blob_uses(*methods: MethodSpec, keys: Sequence[str] = ("filter", "slope")) -> dict[str, Use]:
+    named = [NamedSpec(key, key.encode() * 8) for key in keys]
+    source = BufferSource(build_pte(PteSpec(methods, named)))
+    model = read_model(source)
+    uses = find_uses(model, blobs=read_blobs(source, model))
+    return {use.what: use for use in uses if use.kind is UseKind.NAMED_DATA}
+
+
+XNNPACK_BLOB = build_blob([("filter", 48), ("slope", 40)], [ValueSpec(1), ValueSpec(2)], [NodeSpec(2, filter_id=0)])
+OTHER_BLOB = build_blob([("slope", 40)], [ValueSpec(1)], [NodeSpec(2, filter_id=0)])
+
+
+def test_named_data_that_a_blob_asks_for_is_its_backends_for_sure() -> None:
+    uses = blob_uses(MethodSpec("m", delegates=[DelegateSpec(data=XNNPACK_BLOB)]), keys=("filter", "slope", "unasked"))
+    assert {key: (use.fate.verdict.value, use.fate.inferred) for key, use in uses.items()} == {
+        "filter": ("always", False),
+        "slope": ("never", False),
+        "unasked": ("not loaded", True),
+    }
+    assert (uses["filter"].backends, uses["filter"].methods) == (("XnnpackBackend",), ("m",))
+    assert (uses["filter"].method_frees, uses["slope"].method_frees) == (0, 40)
+    assert "packed a copy" in uses["filter"].fate.why
+    assert "in place" in uses["slope"].fate.why
+
+
+def test_named_data_of_several_methods_goes_by_the_one_that_keeps_it() -> None:
+    methods = [MethodSpec("a", delegates=[DelegateSpec(data=OTHER_BLOB)])]
+    assert blob_uses(*methods)["slope"].fate.verdict is Verdict.ALWAYS
+    methods.append(MethodSpec("b", delegates=[DelegateSpec(data=XNNPACK_BLOB)]))
+    uses = blob_uses(*methods)
+    assert (uses["slope"].fate.verdict, uses["slope"].methods) == (Verdict.NEVER, ("a", "b"))
+    assert uses["filter"].methods == ("b",)
+
+
+def test_beside_a_backend_that_does_not_say_it_stays_inferred() -> None:
+    delegates = [DelegateSpec(data=XNNPACK_BLOB), DelegateSpec("VulkanBackend", b"v")]
+    uses = blob_uses(MethodSpec(delegates=delegates), keys=("filter", "other"))
+    assert (uses["filter"].backends, uses["filter"].fate.inferred) == (("XnnpackBackend",), True)
+    assert (uses["other"].backends, uses["other"].fate.inferred) == (("VulkanBackend",), True)
+
+
+def test_a_blob_that_cannot_be_read_leaves_it_to_the_table() -> None:
+    uses = blob_uses(MethodSpec(delegates=[DelegateSpec(data=XNNPACK_BLOB), DelegateSpec(data=BLOB)]))
+    assert uses["filter"].fate.inferred
+    assert uses["filter"].fate.verdict is Verdict.ALWAYS
+    uses = blob_uses(MethodSpec(delegates=[DelegateSpec(data=BLOB)]))
+    assert (uses["filter"].fate.verdict, uses["filter"].fate.inferred) == (Verdict.CONDITIONAL, True)
+
+
+def test_a_table_in_which_xnnpack_asks_for_nothing_is_believed() -> None:
+    source = BufferSource(
+        build_pte(PteSpec([MethodSpec(delegates=[DelegateSpec(data=XNNPACK_BLOB)])], [NamedSpec("filter", b"f" * 48)]))
+    )
+    model = read_model(source)
+    own = replace(load_backends().find("XnnpackBackend")[0], named_data=None)
+    uses = find_uses(model, load_backends().replaced_by([own]), read_blobs(source, model))
+    assert only(uses, UseKind.NAMED_DATA).fate.verdict is Verdict.NOT_LOADED
