@@ -29,6 +29,7 @@ from etpack.report.storage import packed_storage
 from etpack.sources import FileSource
 
 LOADERS = {"buffer": Loader.BUFFER, "file": Loader.FILE, "mmap": Loader.MMAP, "etz": Loader.ETZ}
+_LARGE = 20_000_000
 ABOUT = """
 Megabytes (10^6 bytes) of growth of resident memory since the start of the process, beside the prediction. "Predicted"
 has planned buffers and, after a +, about what XNNPACK's own copies of its weights take. For mmap it is a range: of the
@@ -81,6 +82,10 @@ def simulated(case: Case, packed: Path) -> dict[Loader, LoaderMemory]:
     return {each.loader: each for each in simulation.loaders}
 
 
+def has_delegates(model: ModelFile) -> bool:
+    return any(method.delegates for method in model.methods)
+
+
 def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f}"
 
@@ -118,6 +123,7 @@ def main() -> int:
     parser.add_argument("places", nargs="+", metavar="FILE_OR_FOLDER")
     arguments = parser.parse_args()
     same = calls = 0
+    worst = 0.0
     different: list[str] = []
     silent: list[str] = []
     facts = describe()
@@ -153,9 +159,13 @@ def main() -> int:
                 if measured.calls != expected:
                     different.append(f"{case.path.name} ({case.method}, {loader})")
                 print(row(case, loader, measured, said[kind]), flush=True)
+                if loader != "mmap" and not has_delegates(case.model) and case.model.size > _LARGE:
+                    predicted_size = said[kind].peak.footprint.total
+                    worst = max(worst, abs(predicted_size - measured.peak) / measured.peak)
     print(
         f"\nCalls and frees: {calls:,} in {same + len(different):,} loads; the same as simulated in {same:,} of them."
     )
+    print(f"Of models over 20 MB without delegates, and the loaders that copy, the peak is off by {worst:.1%} at most.")
     if different:
         print(f"\n**Different**: {', '.join(different)}.")
     if silent:

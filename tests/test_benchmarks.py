@@ -274,3 +274,13 @@ def test_peers_are_pinned() -> None:
     assert len(pins) >= 8
     for pin in pins:
         assert re.fullmatch(r"[a-z0-9_]+==[0-9.]+", pin)
+
+
+def test_the_simulation_was_the_same_as_the_runtime_in_all_loads() -> None:
+    text = (ROOT / "benchmarks" / "results" / "memory_simulation.md").read_text(encoding="utf-8")
+    found = re.search(r"in (\d+) loads; the same as simulated in (\d+) of them", text)
+    assert found
+    assert found[1] == found[2]
+    worst = re.search(r"the peak is off by ([\d.]+)% at most", text)
+    assert worst
+    assert float(worst[1]) < 5

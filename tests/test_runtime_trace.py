@@ -12,13 +12,13 @@ from etpack.memory import replay
 from etpack.pte import read_blobs, read_model
 from etpack.sources import BufferSource
 from tests.conftest import EXAMPLE_MODELS
-from tests.test_runtime_loader import built
+from tests.test_runtime_loader import _built
 
 
 @pytest.fixture(scope="session")
 def runner() -> Path:
     """The runner of examples/cpp, which logs what ExecuTorch asks of a loader."""
-    return built("").folder / "runner"
+    return _built("").folder / "runner"
 
 
 def methods() -> list[tuple[Path, str]]:
