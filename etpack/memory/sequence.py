@@ -24,7 +24,7 @@ from etpack.pte import Blobs, Delegate, FileKind, Method, ModelFile, NamedData, 
 # Program::load looks at so many bytes before it knows how long the program is.
 HEAD_SIZE = 64
 # A hostile file may have thousands of methods load thousands of keys each.
-MAX_LOADS = 50_000
+MAX_LOADS = 20_000
 
 _FREED_IN_INIT = (Verdict.ALWAYS, Verdict.ON_SUCCESS)
 

@@ -20,11 +20,14 @@ from etpack.sources import Source
 _HEADER = Struct("<4x4sHIIIQ")
 _MAGIC = b"XH00"
 _IDENTIFIERS = (b"XN00", slots.IDENTIFIER)
-_CONVOLUTIONS = (
-    slots.PackingNode.CONV2D,
-    slots.PackingNode.DEPTHWISE_CONV2D,
-    slots.PackingNode.CONV_TRANSPOSE2D,
-)
+# By the type of a node whose filter and bias are packed: where their ids are.
+_OF_CONVOLUTION = (slots.XNNConv.FILTER_ID, slots.XNNConv.BIAS_ID)
+_PACKING = {
+    int(slots.PackingNode.FULLY_CONNECTED): (slots.XNNFullyConnected.FILTER_ID, slots.XNNFullyConnected.BIAS_ID),
+    int(slots.PackingNode.CONV2D): _OF_CONVOLUTION,
+    int(slots.PackingNode.DEPTHWISE_CONV2D): _OF_CONVOLUTION,
+    int(slots.PackingNode.CONV_TRANSPOSE2D): _OF_CONVOLUTION,
+}
 _SCALES = {
     int(slots.XNNQuantParams.PER_CHANNEL_QUANT): slots.PerChannelQuant.SCALE_BUFFER_IDX,
     int(slots.XNNQuantParams.PER_CHANNEL_GROUP_QUANT): slots.PerChannelGroupQuant.SCALE_BUFFER_IDX,
@@ -132,12 +135,11 @@ def _offered(graph: Table) -> list[tuple[str | None, int]]:
 
 def _packed_values(graph: Table) -> Iterator[int]:
     for node in graph.tables(slots.XNNGraph.XNODES):
-        kind, table = node.union(slots.XNode.XNODE_UNION_TYPE)
-        if table is None:
+        kind = node.u8(slots.XNode.XNODE_UNION_TYPE)
+        fields = _PACKING.get(kind)
+        if fields is None:  # most nodes: they are not looked into
             continue
-        if kind == slots.PackingNode.FULLY_CONNECTED:
-            yield table.u32(slots.XNNFullyConnected.FILTER_ID)
-            yield table.u32(slots.XNNFullyConnected.BIAS_ID)
-        elif kind in _CONVOLUTIONS:
-            yield table.u32(slots.XNNConv.FILTER_ID)
-            yield table.u32(slots.XNNConv.BIAS_ID)
+        table = node.table(slots.XNode.XNODE_UNION)
+        if table is None:
+            raise UnreadableBlobError("a node of the graph has no table")
+        yield from (table.u32(field) for field in fields)
