@@ -27,6 +27,7 @@ from etpack.filters import Bytes
 from etpack.layout import IndexEntry
 from etpack.memory.events import Load
 from etpack.memory.sequence import load_sequence
+from etpack.pte import read_blobs
 from etpack.sources import FileSource
 
 
@@ -67,7 +68,7 @@ def replay(path: Path, packed: Path) -> tuple[Cost, CountingSource, int]:
     cost = Cost()
     with EtzFile(source, jobs=1) as file, FileSource(path) as plain:
         opening = source.reads
-        loads = list(load_sequence(file.model))
+        loads = list(load_sequence(file.model, read_blobs(file, file.model)))
         file._blocks._cache.clear()
         loader = DataLoader(file)
         source.reads = source.bytes_read = 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etpack._flatbuffers import bundled_program, etz, flat_tensor, program
+from etpack._flatbuffers import bundled_program, etz, flat_tensor, program, xnnpack
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,6 +50,10 @@ def test_ids_are_those_of_executorch() -> None:
     assert int(program.KernelTypes.TENSOR) == 5
     assert flat_tensor.NamedData.TENSOR_LAYOUT == 2
     assert bundled_program.BundledProgram.PROGRAM == 2
+    assert xnnpack.IDENTIFIER == b"XN01"
+    assert (xnnpack.XNNGraph.XNODES, xnnpack.XNNGraph.XVALUES, xnnpack.XNNGraph.CONSTANT_DATA) == (1, 2, 8)
+    assert (xnnpack.XNode.XNODE_UNION_TYPE, xnnpack.XNode.XNODE_UNION) == (0, 1)
+    assert (xnnpack.XNNConv.FILTER_ID, xnnpack.XNNFullyConnected.FILTER_ID) == (16, 1)
 
 
 def test_defaults_other_than_zero_are_generated() -> None:
