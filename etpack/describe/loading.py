@@ -97,7 +97,7 @@ def _short(unknown: Unknown) -> str:
         "backend": f"what {safe(unknown.backend or '', 40)} allocates itself",
         "runtime": "the runtime's structures",
         "allocator": "what the allocator keeps",
-        "decoder": "a decoder's workspace",
+        "decoder": "a decoder's workspace and tables",
     }
     return names.get(unknown.kind.value, unknown.kind.value)
 

@@ -29,7 +29,7 @@ class UnknownKind(Enum):
     RUNTIME = "runtime"
     # What the allocator keeps of freed memory.
     ALLOCATOR = "allocator"
-    # What a decoder needs beside scratch.
+    # What a decoder needs beside scratch, and the tables of the file.
     DECODER = "decoder"
     # Pages that are mapped and never touched.
     PAGES = "pages"
@@ -164,5 +164,6 @@ def _always(model: ModelFile) -> Iterator[Unknown]:
         None,
         None,
         "more",
-        "EtzDataLoader's decoders may need a workspace beside the scratch; zstd does.",
+        "EtzDataLoader's decoders may need a workspace beside the scratch, as zstd does; and it keeps the tables of a "
+        "file in memory where they are small.",
     )
