@@ -30,7 +30,7 @@ def print_loading(simulation: Simulation, console: Console, *, everything: bool)
             _freed_by(after),
         )
     rows.print()
-    _print_costs(simulation.loaders, console)
+    _print_costs(simulation.loaders, console, everything)
     uncounted = [unknown for unknown in simulation.unknowns if unknown.bound == "more"]
     console.print(
         f"Planned buffers, {human(simulation.planned_size)}, are counted. Not counted, since the file cannot tell: "
@@ -75,10 +75,10 @@ def _freed_by(moment: Moment) -> str:
     return listed([f"{owner} {human(size)}" for owner, size in ordered], most=4, width=80)
 
 
-def _print_costs(loaders: Sequence[LoaderMemory], console: Console) -> None:
+def _print_costs(loaders: Sequence[LoaderMemory], console: Console, everything: bool) -> None:
     """Print what it takes to destroy and reload the methods, if it was asked how long."""
     for loader in loaders:
-        for method in loader.methods:
+        for method in loader.methods if everything else loader.methods[:MOST_ROWS]:
             if method.reload.seconds is not None:
                 text = f"{loader.loader.value}: destroying {safe(method.name, 40)} gives back "
                 text += f"{human(method.gives_back.total)}; loading it again takes {_cost(method.reload)}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from etpack.manifest import PackOptions
-from etpack.memory import Action, Event, Footprint, Simulation, UseGroup, Verdict
+from etpack.memory import Simulation, UseGroup, Verdict
 from etpack.pte import FileKind, Role, Tensor
+from etpack.report.plain import plain
 
 
 def _ratio(size: int, stored_size: int) -> float | None:
@@ -264,72 +263,5 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as JSON values, by `schemas/inspect.schema.json`."""
-        value: dict[str, Any] = _plain(self)
+        value: dict[str, Any] = plain(self)
         return value
-
-
-@cache
-def _names(kind: type[Any]) -> tuple[str, ...]:
-    """Return what of a dataclass goes into JSON: its fields, then its derived properties."""
-    return (*(field.name for field in fields(kind)), *getattr(kind, "_derived", ()))
-
-
-def _plain(value: Any) -> Any:
-    """Return frozen values as JSON values: dataclasses by field, enums by value, derived properties included."""
-    if isinstance(value, UseGroup):
-        return _plain_group(value)
-    if isinstance(value, Event):
-        return _plain_event(value)
-    if isinstance(value, Footprint):
-        return {name: getattr(value, name) for name in (*_names(Footprint), "total")}
-    if is_dataclass(value):
-        return {name: _plain(getattr(value, name)) for name in _names(value.__class__)}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.value if isinstance(value, Enum) else value
-
-
-def _plain_group(group: UseGroup) -> dict[str, Any]:
-    """Return a group with its words once, and what differs between its uses in a list."""
-    return {
-        "kind": group.kind.value,
-        "place": group.place.value,
-        **_plain(group.fate),
-        "methods": list(group.methods),
-        "backends": list(group.backends),
-        "size": group.size,
-        "after_method_destroyed_size": group.method_frees,
-        "uses": [
-            {
-                "what": use.what,
-                "offset": None if use.range is None else use.range.offset,
-                "size": use.size,
-                "segment": use.segment,
-            }
-            for use in group.uses
-        ],
-    }
-
-
-def _plain_event(event: Event) -> dict[str, Any]:
-    """Return an event; a free has the number of the load that it ends, and nothing more of it."""
-    load = event.load
-    value: dict[str, Any] = {"action": event.action.value, "step": event.step, "live_size": event.live_size}
-    if load is None:
-        return value
-    value["load"] = load.number
-    if event.action is Action.FREE:
-        return value
-    return {
-        **value,
-        "kind": load.kind.value,
-        "what": load.what,
-        "file": load.file,
-        "offset": None if load.file is None else load.range.offset,
-        "size": load.size,
-        "segment_type": load.info.type.value,
-        "segment_index": load.info.index,
-        "holder": load.holder.value,
-        "holder_known": load.holder_known,
-        "inferred": load.inferred,
-    }
