@@ -15,6 +15,7 @@ __all__ = [
     "CodecMissingError",
     "CorruptError",
     "DataLoader",
+    "Diff",
     "Effort",
     "EtpackError",
     "EtzFile",
@@ -37,6 +38,7 @@ __all__ = [
     "UnsupportedError",
     "compress",
     "decompress",
+    "diff",
     "inspect_file",
     "open",
     "read_model",
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from etpack.check import verify_file
     from etpack.codecs import Effort
     from etpack.codecs import register as register_codec
+    from etpack.compare import Diff, diff
     from etpack.errors import (
         BackendsError,
         CodecMissingError,
@@ -82,6 +85,8 @@ _HOMES = {
     "verify_file": "check",
     "Effort": "codecs",
     "register_codec": "codecs",
+    "Diff": "compare",
+    "diff": "compare",
     "compress": "files",
     "decompress": "files",
     "open": "files",

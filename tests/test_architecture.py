@@ -24,7 +24,7 @@ ROWS = (
     {"reader", "selfcheck", "body"},
     {"loader", "writer"},
     {"unpack", "memory", "pick"},
-    {"files", "check", "report", "executorch"},
+    {"files", "check", "compare", "report", "executorch"},
     {"describe"},
     {"cli"},
 )

@@ -70,7 +70,7 @@ def test_what_is_no_size(text: str) -> None:
 def test_help_names_every_command_and_exit_code() -> None:
     result = run("--help")
     assert result.returncode == 0
-    for word in ("compress", "decompress", "extract", "inspect", "verify", "Exit codes"):
+    for word in ("compress", "decompress", "diff", "extract", "inspect", "verify", "Exit codes"):
         assert word in result.stdout
 
 

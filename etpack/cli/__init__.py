@@ -23,6 +23,7 @@ from etpack.errors import REMEDIES, EtpackError
 _COMMANDS = {
     "compress": "Pack models into .etz files.",
     "decompress": "Restore packed models, byte for byte.",
+    "diff": "Compare two models, packed or plain.",
     "extract": "Write a part of a model, packed or plain, to a file.",
     "inspect": "Show what a model holds, and how it is stored.",
     "runtime": "Say where the C reader and the ExecuTorch loader are, for a build system.",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from etpack.describe import loading, memory, tables
@@ -27,6 +29,14 @@ def make_console() -> Console:
     return Console(width=width, markup=False, highlight=False, emoji=False)
 
 
+@contextmanager
+def trimmed(console: Console) -> Iterator[None]:
+    """Take the padding off the lines that are printed: a table has it, and in a file or a pipe nobody wants it."""
+    with console.capture() as captured:
+        yield
+    console.file.writelines(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
+
+
 def print_report(report: Report, console: Console, *, everything: bool = False) -> None:
     """Print a report.
 
@@ -35,10 +45,8 @@ def print_report(report: Report, console: Console, *, everything: bool = False) 
         console: Where it goes.
         everything: All rows of the tables, and not the largest only.
     """
-    with console.capture() as captured:
+    with trimmed(console):
         _print_all(report, console, everything)
-    # A table pads its lines; in a file or a pipe nobody wants that.
-    console.file.writelines(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
 
 
 def _print_all(report: Report, console: Console, everything: bool) -> None:

@@ -34,6 +34,13 @@ _SCALES = {
 }
 
 
+# Element types by XNNPACK's number: as elsewhere in etpack where they are the same, XNNPACK's own if quantised.
+_DTYPES = (
+    None, "float32", "float16", "qint8", "quint8", "qint32", "qcint8", "qcint32", "qcint4", "qdint8", "qbint4",
+    "qpint8", "int32", "pfp32", "bfloat16",
+)  # fmt: skip
+
+
 class UnreadableBlobError(ValueError):
     """The blob is not one that etpack can read; nothing is known of what it asks for.
 
@@ -55,6 +62,9 @@ class Constant:
     # XNNPACK makes a copy of its own of it and needs the bytes no more: weights and biases of linear layers and
     # convolutions, and their scales.
     packed: bool
+    # Of the value that it is; both None for scales, and where the type is unknown here.
+    dtype: str | None = None
+    sizes: tuple[int, ...] | None = None
 
 
 def read_constants(source: Source, blob: Range, *, work_limit: int = WORK_LIMIT) -> tuple[tuple[Constant, ...], int]:
@@ -118,7 +128,14 @@ def _constants(graph: Table) -> Iterator[Constant]:
                 raise UnreadableBlobError(f"there is no constant {index} of {len(offered)}")
             if index:
                 key, size = offered[index]
-                yield Constant(key, size, packed)
+                dtype, sizes = (None, None) if index == scale else _layout(tensor)
+                yield Constant(key, size, packed, dtype, sizes)
+
+
+def _layout(tensor: Table) -> tuple[str | None, tuple[int, ...] | None]:
+    number = tensor.u16(slots.XNNTensorValue.DATATYPE)
+    dtype = _DTYPES[number] if number < len(_DTYPES) else None
+    return dtype, None if dtype is None else tensor.scalars(slots.XNNTensorValue.DIMS, "I")
 
 
 def _offered(graph: Table) -> list[tuple[str | None, int]]:
