@@ -231,7 +231,7 @@ Result<EtzDataLoader> EtzDataLoader::open_source(
   const etz_source source = impl->stored.source();
   etz_status status = etz_open(&impl->file, &source, &reader);
   if (status == ETZ_OK) {
-    status = impl->pool.prepare(&impl->file, options.threads > 1 ? options.threads : 1);
+    status = impl->pool.prepare(&impl->file, options.threads);
   }
   if (status == ETZ_OK && impl->file.content_size > SIZE_MAX) {
     status = ETZ_LIMIT; // size() could not say it.

@@ -14,6 +14,11 @@ namespace {
 // What a thread decodes before it takes the next part of a load.
 constexpr size_t kUnitBytes = 256 * 1024;
 
+// Blocks that are fetched with one read: so much of content, at least one. More costs memory. It pays where storage has to be
+// kept busy by one thread while another decodes.
+constexpr size_t kFetchBytesAlone = 128 * 1024;
+constexpr size_t kFetchBytesTogether = 256 * 1024;
+
 // Decoders use little stack: libzstd's and liblz4's tables lie in the workspace.
 constexpr size_t kThreadStack = 256 * 1024;
 
@@ -119,10 +124,13 @@ WorkerPool::~WorkerPool() {
   }
 }
 
-etz_status WorkerPool::prepare(const etz_file* file, size_t keep) {
+etz_status WorkerPool::prepare(const etz_file* file, size_t threads) {
   file_ = file;
-  keep_ = keep;
-  return etz_memory_needed(file, 1, &needed_);
+  keep_ = threads > 1 ? threads : 1;
+  const size_t fetch_bytes = threads > 1 ? kFetchBytesTogether : kFetchBytesAlone;
+  const auto blocks = static_cast<uint32_t>(fetch_bytes >> file->block_size_log2);
+  batch_blocks_ = blocks > 1 ? blocks : 1;
+  return etz_memory_needed(file, batch_blocks_, &needed_);
 }
 
 etz_status WorkerPool::take(Worker** worker) {
@@ -171,7 +179,7 @@ etz_status WorkerPool::make(Worker** made) const {
   auto* const worker = static_cast<Worker*>(buffer.data);
   worker->mapped_bytes = mapped_bytes(buffer);
   const etz_status status = etz_context_init(
-      &worker->context, file_, 1, static_cast<uint8_t*>(buffer.data) + start, needed_.size);
+      &worker->context, file_, batch_blocks_, static_cast<uint8_t*>(buffer.data) + start, needed_.size);
   if (status != ETZ_OK) {
     destroy(worker);
     return status;

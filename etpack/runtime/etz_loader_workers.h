@@ -28,8 +28,9 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
   ~WorkerPool();
 
-  /// Must come first. Keeps up to `keep` contexts that nobody uses. `file` must outlive the pool.
-  etz_status prepare(const etz_file* file, size_t keep);
+  /// Must come first. For loads by up to `threads` threads each; so many contexts are kept when nobody uses them, at least
+  /// one. `file` must outlive the pool.
+  etz_status prepare(const etz_file* file, size_t threads);
 
   /// Lends a context: the one used last if there is one, which may hold the block that is wanted next. ETZ_MEMORY if the
   /// system has no memory for one.
@@ -45,6 +46,7 @@ class WorkerPool {
 
   const etz_file* file_ = nullptr;
   size_t keep_ = 1;
+  uint32_t batch_blocks_ = 1;
   etz_memory needed_{};
   std::mutex lock_; // Of all below.
   Worker* idle_ = nullptr;
