@@ -149,7 +149,7 @@ def _ignored(packed: Path) -> tuple[int, int]:
 
 
 def test_a_flipped_bit_gives_an_error(tools: Tools, digits: Path, packed_digits: Path) -> None:
-    step = "1999" if tools.sanitizer else "499"
+    step = "1999" if tools.sanitizer else "997"
     tools.run("loader_check", "flips", digits, packed_digits, step, *map(str, _ignored(packed_digits)))
 
 

@@ -255,7 +255,7 @@ void check_threads(const Files& files) {
     for (size_t t = 0; t < kept.size(); ++t) {
       threads.emplace_back([&, t] {
         Random random(t);
-        for (int i = 0; i < 30; ++i) {
+        for (int i = 0; i < 16; ++i) {
           const size_t offset = random.below(files.plain.size());
           const size_t size = random.below(std::min(files.plain.size() - offset, size_t{1} << 20) + 1);
           FreeableBuffer buffer = loaded(loader, offset, size);

@@ -61,6 +61,16 @@ void neighbouring_reads_decode_a_block_once(const Files& files) {
   }
   // 7000 bytes lie in one block, in two, or in the three about an extent that is as small.
   CHECK(loader.blocks_decoded() - before <= 3);
+  // Threads that share a load share no block.
+  uint64_t decoded[2];
+  for (const size_t threads : {1, 3}) {
+    EtzDataLoaderOptions options;
+    options.threads = threads;
+    const EtzDataLoader whole = opened(files, options);
+    CHECK(holds(loaded(whole, 0, files.plain.size()), files.plain, 0));
+    decoded[threads == 1 ? 0 : 1] = whole.blocks_decoded();
+  }
+  CHECK(decoded[0] == decoded[1]);
 }
 
 void segment_info_does_not_matter(const Files& files) {
