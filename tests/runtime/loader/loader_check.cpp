@@ -245,9 +245,9 @@ void check_errors(const Files& files) {
 }
 
 void check_threads(const Files& files) {
-  for (const size_t helpers : {1, 2}) {
+  for (const size_t workers : {1, 2}) {
     EtzDataLoaderOptions options;
-    options.threads = helpers;
+    options.threads = workers;
     const EtzDataLoader loader = opened(files, options);
     std::vector<std::thread> threads;
     // What one thread loads, the next frees.
