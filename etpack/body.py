@@ -56,8 +56,8 @@ class Body:
         self.output.write(data)
         self.position += len(data)
 
-    def append(self, row: Row, contents: Bytes, encoded: Sequence[EncodedBlock]) -> None:
-        """Store blocks and their index entries; a block that was stored before is only pointed at.
+    def append(self, row: Row, contents: Bytes, encoded: Sequence[EncodedBlock]) -> list[IndexEntry]:
+        """Store blocks and return their index entries; a block that was stored before is only pointed at.
 
         Args:
             row: Where the blocks lie in the content.
@@ -65,7 +65,7 @@ class Body:
             encoded: How each is stored.
         """
         parts: list[bytes] = []
-        rows: list[bytes] = []
+        rows: list[IndexEntry] = []
         for number, (entry, stored, scratch, codecs) in enumerate(encoded):
             offset = self._find(entry, contents[number]) if stored else entry.stored_offset
             if offset is None:
@@ -74,14 +74,15 @@ class Body:
                 self.position = offset + len(stored)
                 if len(self._seen) < _MAX_REMEMBERED:
                     self._seen.setdefault(_key(entry), offset | row.offset + number * row.block_size << 48)
-            rows.append(IndexEntry(offset, entry.stored_size, entry.crc, entry.filter, entry.codec).to_bytes())
+            rows.append(IndexEntry(offset, entry.stored_size, entry.crc, entry.filter, entry.codec))
             self._codecs |= codecs
             self._max_stored = max(self._max_stored, len(stored))
             self._max_scratch = max(self._max_scratch, scratch)
         self.output.write(b"".join(parts))
         with _naming_temporary():
-            self._index.write(b"".join(rows))
+            self._index.write(b"".join([entry.to_bytes() for entry in rows]))
         self.block_count += len(rows)
+        return rows
 
     def _find(self, entry: IndexEntry, content: Bytes) -> int | None:
         """Return where a block of the same content is stored, having compared them, or None."""

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from etpack.codecs import Effort
 from etpack.encode import EncodedBlock, Encoder
 from etpack.errors import CorruptError, LimitError, PteError, SourceError, naming
 from etpack.filters import Bytes
-from etpack.layout import ExtentEntry
+from etpack.layout import ExtentEntry, IndexEntry
 from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
@@ -30,6 +30,9 @@ from etpack.selfcheck import check_blocks
 from etpack.sources import Source, SourceLike, open_source, steady
 
 _OPAQUE = "pack it with --opaque"
+
+# Called with blocks as they are stored: where they lie in the content, their index entries, and how each was encoded.
+Observer: TypeAlias = "Callable[[Row, Sequence[IndexEntry], Sequence[EncodedBlock]], None]"
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ def pack(
     jobs: int | None = None,
     check: bool = True,
     progress: Progress | None = None,
+    observe: Observer | None = None,
 ) -> PackResult:
     """Pack a model into `output`.
 
@@ -100,6 +104,7 @@ def pack(
         jobs: Threads; all processors by default. The bytes written do not depend on it.
         check: Decode each block again from the bytes to be written and compare, before they are written.
         progress: Called with the bytes of content done and their total.
+        observe: Called with all blocks in order, some at a time.
 
     Raises:
         PteError: The source is no model that can be read.
@@ -113,22 +118,25 @@ def pack(
     opened = open_source(source)
     try:
         with naming(opened.name):
-            return _pack(opened, output, options, jobs or available_processors(), check, progress)
+            return _pack(opened, output, options, jobs or available_processors(), check, progress, observe)
     finally:
         if opened is not source:
             opened.close()
 
 
 def _pack(
-    source: Source, output: Output, options: Options, jobs: int, check: bool, progress: Progress | None
+    source: Source,
+    output: Output,
+    options: Options,
+    jobs: int,
+    check: bool,
+    progress: Progress | None,
+    observe: Observer | None,
 ) -> PackResult:
     if source.size > layout.U48_MAX:
         raise LimitError("a content is below 256 TiB")
     encoder = Encoder(options.codec, options.effort, options.filters, options.alignment)
-    with steady(source):
-        kind, cut = _cut(source, options)
-        extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
-    manifest = _manifest(kind, options, extents)
+    kind, extents, manifest = outline(source, options)
     sha256 = hashlib.sha256()
 
     def encode(span: Span) -> _EncodedSpan:
@@ -141,13 +149,31 @@ def _pack(
             for content, rows in _in_order(encode, todo, jobs):
                 sha256.update(content)
                 for row, contents, encoded in rows:
-                    body.append(row, contents, encoded)
+                    entries = body.append(row, contents, encoded)
+                    if observe:
+                        observe(row, entries, encoded)
                 done += len(content)
                 if progress:
                     progress(done, source.size)
-        entries = _extent_entries(extents, options.block_size)
-        body.finish(entries, manifest, options.block_size, source.size, sha256.digest())
+        body.finish(extent_entries(extents, options.block_size), manifest, options.block_size, source.size, sha256.digest())
     return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())
+
+
+class Outline(NamedTuple):
+    """What of an `.etz` is known before any block is encoded."""
+
+    kind: FileKind
+    extents: tuple[Extent, ...]
+    # The bytes of the manifest.
+    manifest: bytes
+
+
+def outline(source: Source, options: Options) -> Outline:
+    """Return how `pack` cuts a source, which must not change meanwhile, and what it notes of that; errors as `pack`."""
+    with steady(source):
+        kind, cut = _cut(source, options)
+        extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
+    return Outline(kind, extents, _manifest(kind, options, extents))
 
 
 def _cut(source: Source, options: Options) -> tuple[FileKind, Cut]:
@@ -224,7 +250,8 @@ def _in_order(encode: Callable[[Span], _EncodedSpan], todo: Iterator[Span], jobs
                 future.cancel()
 
 
-def _extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEntry]:
+def extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEntry]:
+    """Return the extent table."""
     entries = []
     first_block = 0
     for extent in extents:
