@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from etpack.filters import Bytes
 
 # The cache of blocks that were read in part holds about this many bytes, and at least two blocks.
-_CACHE_SIZE = 1 << 20
+KEPT_SIZE = 1 << 20
 
 
 class BlockReader:
@@ -125,7 +125,7 @@ class BlockReader:
     def _keep(self, blocks: dict[int, Bytes]) -> None:
         with self._lock:
             self._cache.update(blocks)
-            while len(self._cache) > max(2, _CACHE_SIZE // self._footer.block_size):
+            while len(self._cache) > max(2, KEPT_SIZE // self._footer.block_size):
                 self._cache.popitem(last=False)
 
 

@@ -21,12 +21,14 @@ from etpack.errors import REMEDIES, EtpackError
 
 # Each with a line for the list of commands, which is shown without importing them.
 _COMMANDS = {
+    "bench": "Measure how fast a packed file is read here.",
     "compress": "Pack models into .etz files.",
     "decompress": "Restore packed models, byte for byte.",
     "diff": "Compare two models, packed or plain.",
     "extract": "Write a part of a model, packed or plain, to a file.",
     "inspect": "Show what a model holds, and how it is stored.",
     "runtime": "Say where the C reader and the ExecuTorch loader are, for a build system.",
+    "tune": "Find the block size and codec for a device.",
     "verify": "Check packed files and models.",
 }
 

@@ -1,0 +1,23 @@
+"""The search for the options that suit a model and a device: a sweep over the model itself."""
+
+from __future__ import annotations
+
+from etpack.tune.cost import LoadCost
+from etpack.tune.device import Device, DeviceError, read_values
+from etpack.tune.report import Goal, SampleReport, Trial, TuneReport, option_words
+from etpack.tune.sweep import BLOCK_SIZES, SAMPLE_SIZE, tune
+
+__all__ = [
+    "BLOCK_SIZES",
+    "Device",
+    "DeviceError",
+    "Goal",
+    "LoadCost",
+    "SAMPLE_SIZE",
+    "SampleReport",
+    "Trial",
+    "TuneReport",
+    "option_words",
+    "read_values",
+    "tune",
+]
