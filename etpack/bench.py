@@ -123,7 +123,9 @@ def bench(
                 file.stored_size,
                 file.block_size,
                 tuple(map(codec_name, file.footer.codecs)),
-                tuple(_speed(file.size, count, [run.decode(count, passes) for _ in range(rounds)]) for count in threads),
+                tuple(
+                    _speed(file.size, count, [run.decode(count, passes) for _ in range(rounds)]) for count in threads
+                ),
                 tuple(run.read(size, reads) for size in read_sizes if size <= file.size),
             )
     finally:

@@ -155,7 +155,9 @@ def _pack(
                 done += len(content)
                 if progress:
                     progress(done, source.size)
-        body.finish(extent_entries(extents, options.block_size), manifest, options.block_size, source.size, sha256.digest())
+        body.finish(
+            extent_entries(extents, options.block_size), manifest, options.block_size, source.size, sha256.digest()
+        )
     return PackResult(kind, source.size, body.position, body.block_count, body.shared_count, sha256.hexdigest())
 
 

@@ -1,7 +1,5 @@
 """`etpack bench`."""
 
-# ruff: noqa: A005  (a module of commands; each has the name of its command)
-
 from __future__ import annotations
 
 import click

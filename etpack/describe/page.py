@@ -7,8 +7,8 @@
     page.add_table(["name", ">bytes"], [["program", "2,152"]])
     text = page.to_html()
 
-A figure is what plotly takes: a dictionary with `data`, `layout` and perhaps `config`. Leave colours of text, paper and grid
-out; the page sets them. `SERIES` are colours that are told apart on both grounds.
+A figure is what plotly takes: a dictionary with `data`, `layout` and perhaps `config`. Leave the colours of text, paper
+and grid out; the page sets them. `SERIES` are colours that are told apart on both grounds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _FIGURE_HEIGHT = 420
 
 _STYLE = """
-:root { color-scheme: light dark; --ground: #ffffff; --text: #1f2328; --faint: #59636e; --line: #d1d9e0; --mark: #eef4fb; }
+:root {
+  color-scheme: light dark;
+  --ground: #ffffff; --text: #1f2328; --faint: #59636e; --line: #d1d9e0; --mark: #eef4fb;
+}
 @media (prefers-color-scheme: dark) {
   :root { --ground: #14171c; --text: #e6e9ee; --faint: #9aa4b0; --line: #3a424d; --mark: #1f2b3a; }
 }
@@ -59,14 +62,15 @@ function merge(base, own) {
 function draw() {
   document.querySelectorAll("script[data-figure]").forEach(source => {
     const figure = JSON.parse(source.textContent);
-    const axis = {gridcolor: color("--line"), linecolor: color("--line"), zerolinecolor: color("--line"), automargin: true};
+    const line = color("--line");
+    const axis = {gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
     const axes = {};
     for (const key of new Set(["xaxis", "yaxis", ...Object.keys(figure.layout || {})])) {
       if (/^[xy]axis[0-9]*$/.test(key)) axes[key] = axis;
     }
     const layout = merge({
       ...axes, paper_bgcolor: color("--ground"), plot_bgcolor: color("--ground"), font: {color: color("--text")},
-      hoverlabel: {bgcolor: color("--mark"), bordercolor: color("--line"), font: {color: color("--text")}},
+      hoverlabel: {bgcolor: color("--mark"), bordercolor: line, font: {color: color("--text")}},
       margin: {t: 48, r: 16}, autosize: true,
     }, figure.layout || {});
     const config = {responsive: true, displaylogo: false, ...figure.config};
@@ -78,7 +82,7 @@ dark.addEventListener("change", draw);
 """
 
 # The page may run its own script and nothing else, and may fetch nothing.
-_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
 class Page:

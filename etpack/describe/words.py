@@ -21,6 +21,16 @@ def both(size: int) -> str:
     return f"{human(size)} ({size:,} bytes)" if size >= 1024 else human(size)
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as 1.23 s, 45.6 ms or 78 us, with three digits."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        value = seconds * factor
+        if value >= 0.9995 or unit == "us":
+            break
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:,.{digits}f} {unit}"
+
+
 def plural(count: int, noun: str, nouns: str | None = None) -> str:
     """Return 1 block, 2 blocks."""
     return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

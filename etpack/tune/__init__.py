@@ -5,7 +5,7 @@ from __future__ import annotations
 from etpack.tune.cost import LoadCost
 from etpack.tune.device import Device, DeviceError, read_values
 from etpack.tune.report import Goal, SampleReport, Trial, TuneReport, option_words
-from etpack.tune.sweep import BLOCK_SIZES, SAMPLE_SIZE, tune
+from etpack.tune.sweep import BLOCK_SIZES, SAMPLE_SIZE, TIE, tune
 
 __all__ = [
     "BLOCK_SIZES",
@@ -15,6 +15,7 @@ __all__ = [
     "LoadCost",
     "SAMPLE_SIZE",
     "SampleReport",
+    "TIE",
     "Trial",
     "TuneReport",
     "option_words",

@@ -36,7 +36,7 @@ def choose_pieces(extents: Sequence[Extent], size: int, piece_size: int) -> tupl
     for pieces in by_role.values():
         of_role = sum(piece.size for piece in pieces)
         share = max(size * of_role // total, size // _SMALLEST_SHARE)
-        chosen += pieces if of_role <= share else _evenly(pieces, of_role, -(-share // piece_size))
+        chosen += pieces if of_role <= share else _evenly(pieces, of_role, max(1, -(-share // piece_size)))
     return tuple(sorted(chosen, key=lambda piece: piece.offset))
 
 

@@ -29,7 +29,7 @@ SAMPLE_SIZE = 16 << 20
 # So many of the best are measured again on the whole model.
 _FINALISTS = 3
 # What is within this part of the best is as good.
-_TIE = 0.01
+TIE = 0.01
 # Pieces of a sample have so many bytes, or a block if that is more.
 _PIECE_SIZE = 1 << 20
 # A model that makes more requests is not one that anybody loads.
@@ -229,7 +229,7 @@ def rank(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
         needs = trial.scratch_size, trial.options.block_size
         if not trial.fits:
             return 2, *needs
-        if first(trial) <= best * (1 + _TIE):
+        if first(trial) <= best * (1 + TIE):
             return 0, second(trial), first(trial), *needs
         return 1, first(trial), second(trial), *needs
 
@@ -249,8 +249,8 @@ def _loads(model: ModelFile) -> list[Range]:
 
 
 def _nothing_fits(device: Device, block_size: int, needed: int | None = None) -> LimitError:
-    least = f"at least {needed:,} bytes, with" if needed else "more than"
+    least = f"{needed:,} bytes with" if needed else "more than a block, and there are"
     return LimitError(
-        f"nothing fits in {device.scratch_size:,} bytes of scratch: it takes {least} blocks of {block_size:,}",
+        f"nothing fits into {device.scratch_size:,} bytes of scratch: it takes {least} blocks of {block_size:,}",
         hint="give it more with --scratch, or try smaller blocks",
     )
