@@ -73,7 +73,9 @@ function draw() {
       hoverlabel: {bgcolor: color("--mark"), bordercolor: line, font: {color: color("--text")}},
       margin: {t: 48, r: 16}, autosize: true,
     }, figure.layout || {});
-    const config = {responsive: true, displaylogo: false, ...figure.config};
+    // Newer versions of plotly have a button that uploads the plot, and show it unless told not to.
+    const offline = {displaylogo: false, showSendToCloud: false, plotlyServerURL: ""};
+    const config = {responsive: true, ...offline, ...figure.config};
     Plotly.react(document.getElementById(source.dataset.figure), figure.data, layout, config);
   });
 }

@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 # Rows of the table unless all are asked for.
 _MOST_ROWS = 12
 
-COLUMNS = tuple(
-    [">block", "codec", ">align", "effort", ">stored", ">ratio", ">load", ">reading", ">decoding", ">scratch", "note"]
+COLUMNS = (
+    ">block",
+    "codec",
+    ">align",
+    "effort",
+    ">stored",
+    ">ratio",
+    ">load",
+    ">reading",
+    ">decoding",
+    ">scratch",
+    "note",
 )
 # Those that a narrow terminal has no room for.
 _WIDE_COLUMNS = {"effort", ">ratio", ">reading", ">decoding"}

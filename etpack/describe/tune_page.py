@@ -28,17 +28,17 @@ def tune_page(report: TuneReport) -> str:
     page.add_list(reasons(report))
     page.add_heading("Load time")
     page.add_figure(
-        _figure(report, "seconds to load", lambda trial: trial.load.seconds, report.plain.seconds, "plain file"),
+        _figure(report, "time to load", "s", lambda trial: trial.load.seconds, report.plain.seconds, "plain file"),
         about=f"Load time by block size; the recommended options load in {duration(report.best.load.seconds)}.",
     )
     page.add_heading("File size")
     page.add_figure(
-        _figure(report, "bytes stored", lambda trial: trial.stored_size, report.content_size, "plain file"),
+        _figure(report, "stored", "B", lambda trial: trial.stored_size, report.content_size, "plain file"),
         about=f"File size by block size; the recommended options store {human(report.best.stored_size)}.",
     )
     page.add_heading("Scratch")
     page.add_figure(
-        _figure(report, "bytes of RAM", lambda trial: trial.scratch_size, report.device.scratch_size, "there is"),
+        _figure(report, "RAM", "B", lambda trial: trial.scratch_size, report.device.scratch_size, "there is"),
         about=f"Scratch by block size; the recommended options take {human(report.best.scratch_size)}.",
     )
     page.add_heading(f"Tried ({len(report.trials):,})")
@@ -50,7 +50,7 @@ def tune_page(report: TuneReport) -> str:
 
 
 def _figure(
-    report: TuneReport, title: str, value: Callable[[Trial], float], line: float | None, line_name: str
+    report: TuneReport, title: str, unit: str, value: Callable[[Trial], float], line: float | None, line_name: str
 ) -> dict[str, Any]:
     """Return a plot over block sizes, with a line for each codec, and a level line to hold them against."""
     series: dict[str, list[Trial]] = {}
@@ -71,7 +71,7 @@ def _figure(
         "xaxis": {
             "type": "log", "title": {"text": "block size"}, "tickvals": sizes, "ticktext": [written(n) for n in sizes],
         },
-        "yaxis": {"title": {"text": title}, "rangemode": "tozero"},
+        "yaxis": {"title": {"text": title}, "rangemode": "tozero", "tickformat": "~s", "ticksuffix": unit},
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }  # fmt: skip
     if line is not None:
