@@ -15,6 +15,8 @@ __all__ = [
     "CodecMissingError",
     "CorruptError",
     "DataLoader",
+    "Device",
+    "DeviceError",
     "Diff",
     "Effort",
     "EtpackError",
@@ -36,6 +38,7 @@ __all__ = [
     "SourceError",
     "TruncatedError",
     "UnsupportedError",
+    "bench_file",
     "compress",
     "decompress",
     "diff",
@@ -44,12 +47,14 @@ __all__ = [
     "read_model",
     "register_codec",
     "runtime_dir",
+    "tune",
     "verify_file",
 ]
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from etpack.bench import bench_file
     from etpack.check import verify_file
     from etpack.codecs import Effort
     from etpack.codecs import register as register_codec
@@ -78,10 +83,12 @@ if TYPE_CHECKING:
     from etpack.report import inspect_file
     from etpack.runtime_files import runtime_dir
     from etpack.selfcheck import SelfCheckError
+    from etpack.tuning import Device, DeviceError, tune
     from etpack.writer import Options, PackResult
 
 # Public names are imported when they are used, so that `etpack --version` does not wait for numpy.
 _HOMES = {
+    "bench_file": "bench",
     "verify_file": "check",
     "Effort": "codecs",
     "register_codec": "codecs",
@@ -103,6 +110,9 @@ _HOMES = {
     "inspect_file": "report",
     "runtime_dir": "runtime_files",
     "SelfCheckError": "selfcheck",
+    "Device": "tuning",
+    "DeviceError": "tuning",
+    "tune": "tuning",
     "Options": "writer",
     "PackResult": "writer",
 }

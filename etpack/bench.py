@@ -19,7 +19,7 @@ from etpack.reader import EtzFile
 from etpack.report.packed import codec_name
 from etpack.sources import SourceLike, open_source, steady
 
-__all__ = ["KEPT_SIZE", "READS", "READ_SIZES", "THREADS", "BenchReport", "DecodeSpeed", "ReadSpeed", "bench"]
+__all__ = ["KEPT_SIZE", "READS", "READ_SIZES", "THREADS", "BenchReport", "DecodeSpeed", "ReadSpeed", "bench_file"]
 
 THREADS = (1, 2)
 READ_SIZES = (4 << 10, 64 << 10)
@@ -77,7 +77,7 @@ class BenchReport:
         return asdict(self)
 
 
-def bench(
+def bench_file(
     source: SourceLike,
     *,
     threads: Sequence[int] = THREADS,

@@ -25,6 +25,7 @@ ROWS = (
     {"loader", "writer"},
     {"unpack", "memory", "pick"},
     {"files", "check", "compare", "report", "executorch"},
+    {"tuning", "bench"},
     {"describe"},
     {"cli"},
 )

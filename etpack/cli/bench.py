@@ -31,7 +31,7 @@ def bench(file: str, threads: tuple[int, ...], reads: int, limits: Limits, quiet
     fetched into a temporary file.
     """
     with common.progress_bar(file, quiet=quiet or as_json) as progress:
-        report = measuring.bench(file, threads=threads, reads=reads, limits=limits, progress=progress)
+        report = measuring.bench_file(file, threads=threads, reads=reads, limits=limits, progress=progress)
     if as_json:
         common.echo_json(report.to_json())
     else:

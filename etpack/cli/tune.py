@@ -14,8 +14,8 @@ from etpack.describe.page import check_plotly
 from etpack.errors import naming
 from etpack.limits import Limits, written
 from etpack.output import FileOutput, refuse_input
-from etpack.tune import BLOCK_SIZES, SAMPLE_SIZE, Device, Goal, TuneReport, read_values
-from etpack.tune import tune as search
+from etpack.tuning import BLOCK_SIZES, SAMPLE_SIZE, Device, Goal, TuneReport, read_values
+from etpack.tuning import tune as search
 
 
 def _by_name(convert: Callable[[str], Any]) -> Callable[..., dict[str, Any]]:
@@ -92,7 +92,7 @@ def _to_speed(text: str) -> float:
 )
 @click.option(
     "--sample", type=common.parse_size, default=written(SAMPLE_SIZE), show_default=True, metavar="SIZE",
-    help="Bytes of MODEL that each trial packs; the best three then pack all of it.",
+    help="Bytes of MODEL that each trial packs; the best then pack all of it.",
 )  # fmt: skip
 @click.option("--full", is_flag=True, help="Pack all of MODEL in each trial.")
 @click.option("--html", type=common.OUTPUT, metavar="PATH", help="Write a page with plots.")
@@ -153,7 +153,7 @@ def _device(description: str | None, given: Mapping[str, Any]) -> Device:
         name = names.get(option, option)
         if isinstance(value, dict) and isinstance(values.get(name, {}), dict):
             values[name] = {**values.get(name, {}), **value}
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             values[name] = value
     with naming(description) if description else nullcontext():
         return Device.from_values(values)

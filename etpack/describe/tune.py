@@ -14,7 +14,7 @@ from etpack.describe.words import duration, human, safe
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from etpack.tune import Trial, TuneReport
+    from etpack.tuning import Trial, TuneReport
 
 # Rows of the table unless all are asked for.
 _MOST_ROWS = 12

@@ -10,7 +10,7 @@ from etpack.describe.tune import COLUMNS, cells, command_line
 from etpack.describe.tune_reasons import device_lines, model_line, named, reasons, sample_line
 from etpack.describe.words import duration, human, safe
 from etpack.limits import written
-from etpack.tune import Trial, TuneReport
+from etpack.tuning import Trial, TuneReport
 
 _SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 

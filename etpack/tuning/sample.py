@@ -10,7 +10,7 @@ import numpy as np
 from etpack.layout import ExtentEntry
 from etpack.plan import SPAN_SIZE, Extent, Row
 from etpack.pte import Range, Role
-from etpack.tune.blocks import Ints
+from etpack.tuning.blocks import Ints
 
 # A role gets this part of the sample at least, if it has as much.
 _SMALLEST_SHARE = 16

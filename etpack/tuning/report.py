@@ -8,8 +8,8 @@ from typing import Any
 
 from etpack.limits import written
 from etpack.pte import FileKind
-from etpack.tune.cost import LoadCost
-from etpack.tune.device import Device
+from etpack.tuning.cost import LoadCost
+from etpack.tuning.device import Device
 from etpack.writer import Options
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from etpack import codecs, layout
 from etpack.encode import EncodedBlock
 from etpack.layout import CodecId, ExtentEntry, FilterId
-from etpack.tune.device import PLANES, Device
+from etpack.tuning.device import PLANES, Device
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -14,20 +14,21 @@ from etpack.output import Progress
 from etpack.pte import ModelFile, Range, read_model
 from etpack.reader import available_processors, check_jobs
 from etpack.sources import Source, SourceLike, open_source, steady
-from etpack.tune.blocks import Decoding
-from etpack.tune.cost import packed_cost, plain_cost
-from etpack.tune.device import Device
-from etpack.tune.measure import Measured, measure_sample, measure_whole
-from etpack.tune.report import Goal, SampleReport, Trial, TuneReport
-from etpack.tune.sample import choose_pieces
+from etpack.tuning.blocks import Decoding
+from etpack.tuning.cost import packed_cost, plain_cost
+from etpack.tuning.device import Device
+from etpack.tuning.measure import Measured, measure_sample, measure_whole
+from etpack.tuning.report import Goal, SampleReport, Trial, TuneReport
+from etpack.tuning.sample import choose_pieces
 from etpack.writer import Options, Outline, extent_entries, outline
 
 BLOCK_SIZES = tuple(1 << log2 for log2 in range(layout.MIN_BLOCK_SIZE_LOG2, layout.MAX_BLOCK_SIZE_LOG2 + 1))
 # Bytes of content that each trial encodes; all of a model that has no more.
 SAMPLE_SIZE = 16 << 20
 
-# So many of the best are measured again on the whole model.
-_FINALISTS = 3
+# So many of the best are measured again on the whole model: more of a small one, up to so many bytes in all.
+_FEWEST_FINALISTS, _MOST_FINALISTS = 3, 12
+_FINAL_SIZE = 512 << 20
 # What is within this part of the best is as good.
 TIE = 0.01
 # Pieces of a sample have so many bytes, or a block if that is more.
@@ -40,7 +41,7 @@ def tune(
     source: SourceLike,
     device: Device,
     *,
-    goal: Goal = Goal.LOAD,
+    goal: Goal | str = Goal.LOAD,
     block_sizes: Sequence[int] = BLOCK_SIZES,
     efforts: Sequence[Effort] = (Effort.DEFAULT,),
     sample_size: int | None = SAMPLE_SIZE,
@@ -53,12 +54,12 @@ def tune(
     Args:
         source: A `.pte`, `.ptd` or `.bpte`: a path, a URL, a buffer, a seekable binary file object, or a `Source`.
         device: What will load it.
-        goal: What to look for: the quickest load, or the smallest file; of all within 1 % of the best, the better in
+        goal: "load" for the quickest load, "size" for the smallest file; of all within 1 % of the best, the better in
             the other.
         block_sizes: In bytes; those that are tried.
         efforts: Those that are tried.
-        sample_size: Bytes of content that each trial encodes; of a larger model a sample, and the best three are then
-            measured on the whole. None for all of it.
+        sample_size: Bytes of content that each trial encodes; of a larger model a sample, and the best 3 to 12 are
+            then measured on the whole. None for all of it.
         jobs: Threads; all processors by default. The result does not depend on it.
         limits: How much may be downloaded.
         progress: Called with the bytes encoded and about how many there will be.
@@ -67,7 +68,7 @@ def tune(
         LimitError: No options fit into the device's RAM, or the model makes too many requests.
         PteError: The source is no model that can be read.
         SourceError: The source changed or ended early.
-        ValueError: A block size cannot be.
+        ValueError: A block size, or the goal, cannot be.
         OSError: Reading failed.
     """
     check_jobs(jobs)
@@ -79,7 +80,7 @@ def tune(
             if not sizes:
                 raise _nothing_fits(device, min(block_sizes))
             tried = list(_options(device, sizes, efforts))
-            return _Sweep(opened, device, goal, sample_size, jobs, progress).run(tried, left_out)
+            return _Sweep(opened, device, Goal(goal), sample_size, jobs, progress).run(tried, left_out)
     finally:
         if opened is not source:
             opened.close()
@@ -119,17 +120,20 @@ class _Sweep:
         self._decoding = Decoding(device)
         self._loads: list[Range] = []
         self._outline: tuple[int, Outline] | None = None
-        self._done = self._total = 0
+        self._done = self._total = self._finalists = 0
 
     def run(self, tried: Sequence[Options], left_out: tuple[int, ...]) -> TuneReport:
         """Try everything, and return what was found."""
         cut = self._cut(tried[-1].block_size)
         self._loads = _loads(read_model(self._source))
+        self._finalists = min(_MOST_FINALISTS, max(_FEWEST_FINALISTS, _FINAL_SIZE // self._source.size))
         pieces: tuple[Range, ...] = ()
         if self._sample_size is not None and self._sample_size < self._source.size:
             pieces = choose_pieces(cut.extents, self._sample_size, max(_PIECE_SIZE, tried[-1].block_size))
         sampled = sum(piece.size for piece in pieces)
-        whole_count = _FINALISTS if pieces else len(tried)
+        if (len(tried) - self._finalists) * self._source.size <= len(tried) * sampled:
+            pieces = ()  # to measure all at once is no more work
+        whole_count = min(self._finalists, len(tried)) if pieces else len(tried)
         self._total = len(tried) * sampled + whole_count * self._source.size
         trials = [self._try(options, pieces) for options in tried]
         again = 0
@@ -156,7 +160,7 @@ class _Sweep:
 
     def _first_estimated(self, trials: Sequence[Trial]) -> int | None:
         """Return the place of the first of the finalists that was not measured on the whole model, or None."""
-        for trial in rank(trials, self._goal)[:_FINALISTS]:
+        for trial in rank(trials, self._goal)[: self._finalists]:
             if not trial.exact:
                 return trials.index(trial)
         return None

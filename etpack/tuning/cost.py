@@ -18,8 +18,8 @@ import numpy as np
 from etpack import layout
 from etpack.layout import ENTRIES_PER_PAGE, PAGE_SIZE
 from etpack.pte import Range
-from etpack.tune.blocks import BlockTable, Ints, table_size
-from etpack.tune.device import Device
+from etpack.tuning.blocks import BlockTable, Ints, table_size
+from etpack.tuning.device import Device
 
 
 @dataclass(frozen=True)

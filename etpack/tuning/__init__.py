@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from etpack.tune.cost import LoadCost
-from etpack.tune.device import Device, DeviceError, read_values
-from etpack.tune.report import Goal, SampleReport, Trial, TuneReport, option_words
-from etpack.tune.sweep import BLOCK_SIZES, SAMPLE_SIZE, TIE, tune
+from etpack.tuning.cost import LoadCost
+from etpack.tuning.device import Device, DeviceError, read_values
+from etpack.tuning.report import Goal, SampleReport, Trial, TuneReport, option_words
+from etpack.tuning.sweep import BLOCK_SIZES, SAMPLE_SIZE, TIE, tune
 
 __all__ = [
     "BLOCK_SIZES",

@@ -18,8 +18,8 @@ from etpack.output import Progress
 from etpack.plan import Row
 from etpack.pte import Range, Role
 from etpack.sources import Source
-from etpack.tune.blocks import BlockTable, Decoding, Ints, block_places, table_size
-from etpack.tune.sample import rows_in, stand_ins
+from etpack.tuning.blocks import BlockTable, Decoding, Ints, block_places, table_size
+from etpack.tuning.sample import rows_in, stand_ins
 from etpack.writer import Options, Outline, extent_entries, pack
 
 _T = TypeVar("_T")
@@ -110,7 +110,8 @@ def measure_sample(
 ) -> Measured:
     """Encode the blocks that begin in some pieces of a model, and return what the whole comes to if all are like them.
 
-    Blocks that share the bytes of another are not looked for, and the largest block is the largest of the sample.
+    Blocks that share the bytes of another are not looked for. The largest block is the largest of the sample, so what
+    does not fit by a sample does not fit.
 
     Args:
         source: The model.
@@ -127,27 +128,37 @@ def measure_sample(
     numbers: list[int] = []
     done, total = 0, sum(piece.size for piece in pieces)
 
-    def encode(row: Row) -> list[EncodedBlock]:
+    def encode(place: tuple[int, Row]) -> list[EncodedBlock]:
+        row = place[1]
         content = np.frombuffer(source.read_at(row.offset, row.end - row.offset), np.uint8)
         return encoder.encode_many(content.reshape(row.count, row.block_size))
 
-    todo = rows_in(extents, pieces, options.block_size)
-    for (first, row), encoded in _in_order(lambda pair: encode(pair[1]), todo, jobs):
+    for (first, row), encoded in _in_order(encode, rows_in(extents, pieces, options.block_size), jobs):
         columns.add(row, [block.entry for block in encoded], encoded)
         numbers += range(first, first + row.count)
         done += row.end - row.offset
         progress(min(done, total), total)
+    progress(total, total)
+    table = _whole_table(columns, np.array(numbers, np.int64), outline, extents, options)
+    rest = table_size(table.count) + table_size(len(extents)) + len(outline.manifest) + 3 * layout.SECTION_ENTRY_SIZE
+    return Measured(table.blocks_end + rest + layout.FOOTER_SIZE, table)
+
+
+def _whole_table(
+    columns: _Columns, numbers: Ints, outline: Outline, extents: Sequence[ExtentEntry], options: Options
+) -> BlockTable:
+    """Return the table of all blocks, given those of some numbers."""
     starts, sizes = block_places(extents, options.block_size)
     ranks = {role: rank for rank, role in enumerate(Role)}
     counts = [-(-extent.range.size // options.block_size) for extent in outline.extents]
     roles = np.repeat(np.array([ranks[extent.role] for extent in outline.extents], np.int64), counts)
     places = np.full(len(starts), -1, np.int64)
     places[numbers] = np.arange(len(numbers))
-    chosen = stand_ins(roles, np.array(numbers, np.int64))
+    chosen = stand_ins(roles, numbers)
     stored = np.frombuffer(columns.stored_sizes, np.int64)[places[chosen]] * sizes // sizes[chosen]
     seconds = np.frombuffer(columns.seconds, np.float64)[places[chosen]] * sizes / sizes[chosen]
     offsets, end = _lay_out(stored, options.alignment)
-    table = BlockTable(
+    return BlockTable(
         starts,
         sizes,
         offsets,
@@ -158,8 +169,6 @@ def measure_sample(
         columns.max_stored_block,
         columns.max_plane_scratch,
     )
-    rest = table_size(len(starts)) + table_size(len(extents)) + len(outline.manifest) + 3 * layout.SECTION_ENTRY_SIZE
-    return Measured(end + rest + layout.FOOTER_SIZE, table)
 
 
 def _lay_out(stored: Ints, alignment: int) -> tuple[Ints, int]:
