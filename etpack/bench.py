@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from etpack.block_reader import KEPT_SIZE
-from etpack.errors import naming
+from etpack.errors import UnsupportedError, naming
 from etpack.limits import Limits
 from etpack.output import Progress
 from etpack.pte import Range
@@ -102,8 +102,8 @@ def bench_file(
 
     Raises:
         FormatError: The file is damaged.
-        UnsupportedError: It needs a newer etpack, or a codec that is not installed.
-        ValueError: A number is below 1, or the content is empty.
+        UnsupportedError: It needs a newer etpack, or a codec that is not installed; or it has no content.
+        ValueError: A number is below 1.
         OSError: It cannot be read.
     """
     for number in (rounds, reads, *threads, *read_sizes):
@@ -113,7 +113,7 @@ def bench_file(
     try:
         with naming(opened.name), steady(opened), EtzFile(opened, limits=limits, jobs=1) as file:
             if not file.size:
-                raise ValueError(f"{opened.name} has no content to read")
+                raise UnsupportedError("has no content to read", hint="measure another file")
             passes = max(1, min(_MOST_PASSES, _ROUND_SIZE // file.size))
             run = _Run(file, clock, progress, file.size * (1 + passes * rounds * len(threads)))
             run.decode(1, 1)
