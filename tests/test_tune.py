@@ -278,7 +278,7 @@ def test_a_sample_is_spread_over_roles_and_extents() -> None:
 
 
 @pytest.mark.parametrize("block_size", [4096, 16384])
-def test_rows_are_the_blocks_that_begin_in_a_piece(block_size: int) -> None:
+def test_rows_are_the_blocks_that_touch_a_piece(block_size: int) -> None:
     entries: list[ExtentEntry] = []
     blocks: list[tuple[int, int]] = []
     offset = 0
@@ -287,16 +287,18 @@ def test_rows_are_the_blocks_that_begin_in_a_piece(block_size: int) -> None:
         starts = range(offset, offset + size, block_size)
         blocks += [(start, min(block_size, offset + size - start)) for start in starts]
         offset += size + 32
-    pieces = [Range(0, 50), Range(4000, 30_000), Range(200_000, 1_300_000), Range(offset - 5000, 4000)]
+    pieces = [Range(0, 50), Range(4000, 30_000), Range(34_000, 5_000), Range(200_000, 1_300_000)]
+    pieces += [Range(offset - 5000, 4000)]
     found = {}
     for first, row in rows_in(entries, pieces, block_size):
         assert row.end - row.offset <= 1 << 20
         for number in range(row.count):
+            assert first + number not in found
             found[first + number] = row.offset + number * row.block_size, row.block_size
     wanted = {
         number: block
         for number, block in enumerate(blocks)
-        if any(piece.offset <= block[0] < piece.end for piece in pieces)
+        if any(block[0] < piece.end and piece.offset < sum(block) for piece in pieces)
     }
     assert found == wanted
     assert len(wanted) > 10

@@ -108,7 +108,7 @@ def measure_sample(
     jobs: int,
     progress: Progress,
 ) -> Measured:
-    """Encode the blocks that begin in some pieces of a model, and return what the whole comes to if all are like them.
+    """Encode the blocks that touch some pieces of a model, and return what the whole comes to if all are like them.
 
     Blocks that share the bytes of another are not looked for. The largest block is the largest of the sample, so what
     does not fit by a sample does not fit.

@@ -24,7 +24,7 @@ def choose_pieces(extents: Sequence[Extent], size: int, piece_size: int) -> tupl
     Args:
         extents: Of a cut at the largest blocks.
         size: Bytes that are wanted; there may be a piece for each role more.
-        piece_size: Bytes of a piece, a multiple of all block sizes; the last of an extent may be shorter.
+        piece_size: Bytes of a piece; the last of an extent may be shorter.
     """
     by_role: dict[Role, list[Range]] = {}
     for extent in extents:
@@ -52,7 +52,7 @@ def _evenly(pieces: Sequence[Range], total: int, count: int) -> Iterator[Range]:
 
 
 def rows_in(extents: Sequence[ExtentEntry], pieces: Sequence[Range], block_size: int) -> Iterator[tuple[int, Row]]:
-    """Yield the blocks that begin in one of the pieces, in rows of up to a span, with the number of the first of each.
+    """Yield the blocks that touch one of the pieces, in rows of up to a span, with the number of the first of each.
 
     Args:
         extents: The extent table.
@@ -60,21 +60,27 @@ def rows_in(extents: Sequence[ExtentEntry], pieces: Sequence[Range], block_size:
         block_size: Bytes of content of a full block.
     """
     offsets = [extent.content_offset for extent in extents]
+    end = 0
     for piece in pieces:
         number = max(0, bisect_right(offsets, piece.offset) - 1)
         while number < len(extents) and offsets[number] < piece.end:
-            yield from _rows_of(extents[number], piece, block_size)
+            for first, row in _rows_of(extents[number], max(piece.offset, end), piece.end, block_size):
+                yield first, row
+                end = row.end
             number += 1
 
 
-def _rows_of(extent: ExtentEntry, piece: Range, block_size: int) -> Iterator[tuple[int, Row]]:
+def _rows_of(extent: ExtentEntry, start: int, end: int, block_size: int) -> Iterator[tuple[int, Row]]:
+    """Yield the blocks of an extent that hold a byte of the content from `start` to `end`."""
+    if start >= min(end, extent.end):
+        return
     full, rest = divmod(extent.content_size, block_size)
-    first = max(0, -(-(piece.offset - extent.content_offset) // block_size))
-    stop = -(-(min(piece.end, extent.end) - extent.content_offset) // block_size)
+    first = max(0, start - extent.content_offset) // block_size
+    stop = -(-(min(end, extent.end) - extent.content_offset) // block_size)
     most = max(1, SPAN_SIZE // block_size)
-    for start in range(first, min(stop, full), most):
-        row = Row(extent.content_offset + start * block_size, block_size, min(most, min(stop, full) - start))
-        yield extent.first_block + start, row
+    for number in range(first, min(stop, full), most):
+        row = Row(extent.content_offset + number * block_size, block_size, min(most, min(stop, full) - number))
+        yield extent.first_block + number, row
     if rest and first <= full < stop:
         yield extent.first_block + full, Row(extent.end - rest, rest, 1)
 

@@ -31,7 +31,7 @@ _FEWEST_FINALISTS, _MOST_FINALISTS = 3, 12
 _FINAL_SIZE = 512 << 20
 # What is within this part of the best is as good.
 TIE = 0.01
-# Pieces of a sample have so many bytes, or a block if that is more.
+# Bytes of a piece of a sample; of blocks that are larger, each that a piece lies in is packed whole.
 _PIECE_SIZE = 1 << 20
 # A model that makes more requests is not one that anybody loads.
 _MOST_LOADS = 1 << 17
@@ -129,7 +129,7 @@ class _Sweep:
         self._finalists = min(_MOST_FINALISTS, max(_FEWEST_FINALISTS, _FINAL_SIZE // self._source.size))
         pieces: tuple[Range, ...] = ()
         if self._sample_size is not None and self._sample_size < self._source.size:
-            pieces = choose_pieces(cut.extents, self._sample_size, max(_PIECE_SIZE, tried[-1].block_size))
+            pieces = choose_pieces(cut.extents, self._sample_size, _PIECE_SIZE)
         sampled = sum(piece.size for piece in pieces)
         if (len(tried) - self._finalists) * self._source.size <= len(tried) * sampled:
             pieces = ()  # to measure all at once is no more work
