@@ -48,10 +48,12 @@ def run_console(block: str, folder: Path) -> str:
 
 
 def prepare(folder: Path) -> Path:
-    """Put the model that the README packs into `folder`, and one that differs from it in a weight."""
+    """Put the model that the README packs into `folder`, one that differs from it in a weight, and the README's device."""
     model = ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
     shutil.copy(model, folder / "model.pte")
     (folder / "tuned.pte").write_bytes(tuned(model.read_bytes(), 6))
+    (device,) = re.findall(r"```toml\n(name = .*?)```", README, re.DOTALL)
+    (folder / "device.toml").write_text(device, encoding="utf-8")
     return folder
 
 

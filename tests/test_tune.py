@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
+import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +17,9 @@ import numpy as np
 import pytest
 
 import etpack
-from etpack import Device, DeviceError, Effort, LimitError, Options, layout
+from etpack import Device, DeviceError, Effort, LimitError, Options, codecs, layout
+from etpack.codecs import BytesLike
+from etpack.describe.words import duration
 from etpack.layout import ExtentEntry
 from etpack.memory.sequence import load_sequence
 from etpack.plan import Extent
@@ -25,6 +30,11 @@ from etpack.tuning import BLOCK_SIZES, Goal, Trial, read_values
 from etpack.tuning.sample import choose_pieces, rows_in, stand_ins
 from tests.conftest import ROOT
 from tests.test_cli import run
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 # The numbers are made up, and differ in all that matters.
 PHONE = Device(500, {"zstd": 600, "lz4": 1800, "planes": 3000}, 2 << 20, 4096, workspace={"zstd": 160 << 10})
@@ -481,3 +491,57 @@ def test_block_sizes_are_all_that_the_format_has() -> None:
     assert BLOCK_SIZES[0] == 4096
     assert BLOCK_SIZES[-1] == 4 << 20
     assert len(BLOCK_SIZES) == 11
+
+
+def test_the_readme_has_one_device_in_three_ways(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (toml,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (place / "device.toml").write_text(toml, encoding="utf-8")
+    device = Device.from_values(read_values(place / "device.toml"))
+    assert set(tomllib.loads(toml)) == {field.name for field in fields(Device)}
+    (options,) = re.findall(r"`(--storage.*?)`", readme)
+    value = json.loads(run("tune", "model.pte", *options.split(), "--fixed-function", "--json", cwd=place).stdout)
+    assert value["device"]["storage_mb_s"] == device.storage_mb_s
+    assert value["device"]["scratch_size"] == device.scratch_size
+    assert value["device"]["decode_mb_s"]["lz4"] == device.decode_mb_s["lz4"]
+    (call,) = re.findall(r"`(etpack\.tune\(.*?)`", readme)
+    monkeypatch.chdir(place)
+    assert eval(call, {"etpack": etpack}).device.storage_mb_s == device.storage_mb_s
+
+
+class _Reversing:
+    """A codec of someone else's, which gains a byte."""
+
+    id = 203
+    name = "one-less"
+
+    def encode(self, data: BytesLike, effort: Effort) -> bytes:
+        del effort
+        return bytes(data)[:-1]
+
+    def decode(self, stream: BytesLike, size: int) -> bytes:
+        raise NotImplementedError
+
+
+def test_a_codec_of_others_is_tried(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etpack.codecs._by_id", dict(codecs._by_id))
+    etpack.register_codec(_Reversing())
+    device = Device(100, {"one-less": 50, "lz4": 1, "planes": 100})
+    report = etpack.tune(digits, device, block_sizes=[65536])
+    assert report.best.options.codec == "one-less"
+    assert 0 < report.best.load.decode_seconds <= report.content_size * (1 / 50 + 1 / 100) / 1e6
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.00 us"),
+        (1.5e-6, "1.50 us"),
+        (99e-6, "99.0 us"),
+        (9996e-7, "1.00 ms"),
+        (0.0123, "12.3 ms"),
+        (1234, "1,234 s"),
+    ],
+)
+def test_durations_have_three_digits(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
