@@ -474,6 +474,7 @@ def test_all_that_was_tried_is_shown_when_asked(place: Path) -> None:
         (["--device", "device.toml", "--block-size", "1000"], 2, "power of two"),
         (["--device", "device.toml", "--scratch", "4K"], 3, "nothing fits"),
         (["--device", "device.toml", "--html", "model.pte"], 2, "is the input itself"),
+        (["--device", "device.toml", "--html", "device.toml"], 2, "is the input itself"),
         (["--device", "device.toml", "--html", "-", "--json"], 2, "both go to stdout"),
         (["--device", "model.pte"], 2, "no description of a device"),
     ],
@@ -485,6 +486,15 @@ def test_errors(place: Path, args: list[str], code: int, words: str) -> None:
     assert words in result.stderr
     assert result.stdout == ""
     assert sorted(os.listdir(place)) == before
+
+
+def test_every_kind_of_model_is_tuned(real_model: Path) -> None:
+    report = etpack.tune(real_model, PHONE, block_sizes=[65536])
+    assert report.kind.value == real_model.suffix[1:]
+    assert report.load_count > 1
+    assert report.plain.request_count == report.load_count
+    # The runtime asks for the first bytes twice; the block that they lie in is kept.
+    assert report.load_size <= report.best.load.decoded_size + report.load_count * 64
 
 
 def test_block_sizes_are_all_that_the_format_has() -> None:

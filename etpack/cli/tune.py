@@ -124,8 +124,9 @@ def tune(
     """
     if html:
         check_plotly()
-        if html != common.STDOUT:
-            refuse_input(html, file)
+        for source in (file, description):
+            if source and html != common.STDOUT:
+                refuse_input(html, source)
     if as_json and html == common.STDOUT:
         raise click.UsageError("--json and --html - both go to stdout; name a file for --html")
     device = _device(description, given)
