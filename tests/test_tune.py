@@ -240,10 +240,34 @@ def test_raw_copies_may_take_time(digits: Path) -> None:
 
 def test_nothing_fits(digits: Path) -> None:
     tiny = Device(100, {"lz4": 500, "planes": 500}, scratch_size=4096)
-    with pytest.raises(LimitError, match=r"it takes 1\d,\d+ bytes with blocks of 4,096"):
+    with pytest.raises(LimitError, match=r"it takes at least 1\d,\d+ bytes with blocks of 4,096"):
         etpack.tune(digits, tiny)
     with pytest.raises(LimitError, match="more than a block"):
         etpack.tune(digits, Device(100, {"lz4": 500, "planes": 500}, scratch_size=4095))
+
+
+def test_what_does_not_fit_by_a_sample_is_not_measured_again(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("etpack.tuning.sweep._PIECE_SIZE", 1 << 14)
+    monkeypatch.setattr("etpack.tuning.sweep._FINAL_SIZE", 0)
+    device = Device(100, {"zstd": 500, "lz4": 500, "planes": 500}, 24 << 10, sector_size=512)
+    report = etpack.tune(digits, device, block_sizes=BLOCK_SIZES[:3], sample_size=32 << 10)
+    assert report.sample
+    assert {trial.fits for trial in report.trials} == {True, False}
+    assert all(trial.fits for trial in report.trials if trial.exact)
+    tiny = Device(100, {"zstd": 500, "lz4": 500, "planes": 500}, 5000, sector_size=512)
+    with pytest.raises(LimitError, match="at least"):
+        etpack.tune(digits, tiny, sample_size=32 << 10)
+
+
+def test_something_must_be_tried(digits: Path) -> None:
+    with pytest.raises(ValueError, match="to try"):
+        etpack.tune(digits, PHONE, block_sizes=[])
+    with pytest.raises(ValueError, match="to try"):
+        etpack.tune(digits, PHONE, efforts=[])
+    with pytest.raises(ValueError, match="power of two"):
+        etpack.tune(digits, PHONE, block_sizes=[5000])
+    with pytest.raises(ValueError, match="speed"):
+        etpack.tune(digits, PHONE, goal="speed")
 
 
 def test_an_etz_is_not_tuned(packed_digits: Path) -> None:

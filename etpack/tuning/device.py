@@ -64,6 +64,8 @@ class Device:
     name: str = "device"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "decode_mb_s", dict(self.decode_mb_s))
+        object.__setattr__(self, "workspace", dict(self.workspace))
         _check_speed("storage_mb_s", self.storage_mb_s)
         for codec, speed in self.decode_mb_s.items():
             _check_speed(f"decode_mb_s: {codec}", speed)

@@ -107,7 +107,7 @@ class TuneReport:
             "file": self.file,
             "kind": self.kind.value,
             "content_size": self.content_size,
-            "device": {**asdict(self.device), "decode_mb_s": dict(self.device.decode_mb_s)},
+            "device": asdict(self.device),
             "goal": self.goal.value,
             "load_count": self.load_count,
             "load_size": self.load_size,

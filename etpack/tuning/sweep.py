@@ -68,10 +68,12 @@ def tune(
         LimitError: No options fit into the device's RAM, or the model makes too many requests.
         PteError: The source is no model that can be read.
         SourceError: The source changed or ended early.
-        ValueError: A block size, or the goal, cannot be.
+        ValueError: A block size, or the goal, cannot be; or there is nothing to try.
         OSError: Reading failed.
     """
     check_jobs(jobs)
+    if not block_sizes or not efforts:
+        raise ValueError("there must be a block size and an effort to try")
     sizes = [size for size in sorted(set(block_sizes)) if device.scratch_size is None or size <= device.scratch_size]
     left_out = tuple(sorted(set(block_sizes) - set(sizes)))
     opened = open_source(source, limits=limits, whole=True)
@@ -161,7 +163,7 @@ class _Sweep:
     def _first_estimated(self, trials: Sequence[Trial]) -> int | None:
         """Return the place of the first of the finalists that was not measured on the whole model, or None."""
         for trial in rank(trials, self._goal)[: self._finalists]:
-            if not trial.exact:
+            if trial.fits and not trial.exact:
                 return trials.index(trial)
         return None
 
@@ -253,7 +255,7 @@ def _loads(model: ModelFile) -> list[Range]:
 
 
 def _nothing_fits(device: Device, block_size: int, needed: int | None = None) -> LimitError:
-    least = f"{needed:,} bytes with" if needed else "more than a block, and there are"
+    least = f"at least {needed:,} bytes with" if needed else "more than a block, and there are"
     return LimitError(
         f"nothing fits into {device.scratch_size:,} bytes of scratch: it takes {least} blocks of {block_size:,}",
         hint="give it more with --scratch, or try smaller blocks",
