@@ -113,6 +113,13 @@ def replay(path: Path, loads: Sequence[Range], device: Device) -> tuple[int, int
     return size, len(reads), decoded, seconds
 
 
+def plain_seconds(loads: Sequence[Range], device: Device) -> float:
+    """Return the seconds of loading a plain file."""
+    sector = device.sector_size
+    size = sum(-(-load.end // sector) * sector - load.offset // sector * sector for load in loads)
+    return size / device.storage_mb_s / 1e6 + len(loads) * device.request_us / 1e6
+
+
 def scratch_of(path: Path, trial: Trial, device: Device) -> int:
     """Return the RAM that a packed file asks for on a device."""
     with etpack.open(path) as file:
@@ -138,7 +145,9 @@ def test_the_recommendation_is_the_best_when_all_is_packed_and_measured_again(
         assert trial.scratch_size == scratch_of(path, trial, device)
         assert (trial.load.read_size, trial.load.request_count, trial.load.decoded_size) == (size, requests, decoded)
         assert trial.load.seconds == pytest.approx(seconds)
-        if scratch_of(path, trial, device) <= (device.scratch_size or 0):
+        gains = path.stat().st_size < example_model.stat().st_size or seconds < plain_seconds(loads, device)
+        assert trial.pays is gains
+        if gains and scratch_of(path, trial, device) <= (device.scratch_size or 0):
             again[trial.options] = seconds, path.stat().st_size
     quickest = min(seconds for seconds, _ in again.values())
     near = [(size, seconds) for seconds, size in again.values() if seconds <= quickest * 1.01]
@@ -227,6 +236,26 @@ def test_within_one_percent_the_smaller_file_wins(digits: Path) -> None:
     report = etpack.tune(digits, device, block_sizes=[65536])
     assert report.best.options.codec == "zstd"
     assert report.best.load.seconds > min(trial.load.seconds for trial in report.trials)
+
+
+def test_what_gains_nothing_is_not_recommended(digits: Path) -> None:
+    """Where padding makes most blocks raw, they load quickest, from a file that is larger than the model."""
+    device = Device(1000, {"lz4": 5, "planes": 5}, sector_size=4096)
+    report = etpack.tune(digits, device, block_sizes=BLOCK_SIZES[:3])
+    quickest = min(report.trials, key=lambda trial: trial.load.seconds)
+    assert not quickest.pays
+    assert quickest.stored_size > report.content_size
+    assert report.best.pays
+    assert report.best.stored_size < report.content_size
+    assert [trial.pays for trial in report.trials] == sorted((trial.pays for trial in report.trials), reverse=True)
+
+
+def test_a_model_that_does_not_gain_is_left_as_it_is(digits: Path) -> None:
+    args = ["--storage", "1000", "--decode", "lz4=5", "--fixed-function", "--sector", "4K", "--block-size", "4K"]
+    result = run("tune", digits, *args)
+    assert result.returncode == 0
+    assert "leave it as it is" in result.stdout
+    assert "no gain" in result.stdout
 
 
 def test_raw_copies_may_take_time(digits: Path) -> None:
@@ -543,15 +572,15 @@ def test_the_readme_has_one_device_in_three_ways(place: Path, monkeypatch: pytes
     assert eval(call, {"etpack": etpack}).device.storage_mb_s == device.storage_mb_s
 
 
-class _Reversing:
-    """A codec of someone else's, which gains a byte."""
+class _Halving:
+    """A codec of someone else's that could not decode what it makes: nothing decodes it here."""
 
     id = 203
-    name = "one-less"
+    name = "half"
 
     def encode(self, data: BytesLike, effort: Effort) -> bytes:
         del effort
-        return bytes(data)[:-1]
+        return bytes(data)[: len(data) // 2]
 
     def decode(self, stream: BytesLike, size: int) -> bytes:
         raise NotImplementedError
@@ -559,10 +588,10 @@ class _Reversing:
 
 def test_a_codec_of_others_is_tried(digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("etpack.codecs._by_id", dict(codecs._by_id))
-    etpack.register_codec(_Reversing())
-    device = Device(100, {"one-less": 50, "lz4": 1, "planes": 100})
+    etpack.register_codec(_Halving())
+    device = Device(100, {"half": 50, "lz4": 1, "planes": 100})
     report = etpack.tune(digits, device, block_sizes=[65536])
-    assert report.best.options.codec == "one-less"
+    assert report.best.options.codec == "half"
     assert 0 < report.best.load.decode_seconds <= report.content_size * (1 / 50 + 1 / 100) / 1e6
 
 

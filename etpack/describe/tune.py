@@ -56,7 +56,7 @@ def command_line(report: TuneReport) -> str:
 def cells(trial: Trial, report: TuneReport) -> Sequence[str]:
     """Return the row of a trial, by `COLUMNS`."""
     options = trial.options
-    notes = [] if trial.fits else ["does not fit"]
+    notes = ["does not fit"] if not trial.fits else [] if trial.pays else ["no gain"]
     notes += [] if trial.exact else ["by the sample"]
     return (
         human(options.block_size),

@@ -71,7 +71,12 @@ def _load(report: TuneReport) -> Iterator[str]:
         f"{plural(load.request_count, 'request')}, {duration(load.decode_seconds)} to decode "
         f"{human(load.decoded_size)}."
     )
-    if load.seconds < plain.seconds:
+    if not report.best.pays:
+        yield (
+            f"The plain file loads in {duration(plain.seconds)}, and no options that fit make it smaller or load more "
+            "quickly: leave it as it is."
+        )
+    elif load.seconds < plain.seconds:
         yield f"The plain file loads in {duration(plain.seconds)}, {_more(plain.seconds, load.seconds)}."
     else:
         yield (
@@ -89,7 +94,7 @@ def _size(report: TuneReport) -> Iterator[str]:
 def _ties(report: TuneReport) -> Iterator[str]:
     by_load = report.goal is Goal.LOAD
     value: Callable[[Trial], float] = (lambda t: t.load.seconds) if by_load else (lambda t: t.stored_size)
-    fitting = [trial for trial in report.trials if trial.fits]
+    fitting = [trial for trial in report.trials if trial.fits and trial.pays] or [report.best]
     least = min(fitting, key=value)
     near = [trial for trial in fitting if value(trial) <= value(least) * (1 + TIE)]
     if least is report.best or len(near) < 2:

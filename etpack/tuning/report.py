@@ -36,6 +36,8 @@ class Trial:
     workspace_size: int
     # Whether the device has so much.
     fits: bool
+    # Whether it gains anything over the plain file: a smaller file, or a quicker load.
+    pays: bool
     load: LoadCost
 
     def to_json(self) -> dict[str, Any]:
@@ -54,6 +56,7 @@ class Trial:
             "scratch_size": self.scratch_size,
             "workspace_size": self.workspace_size,
             "fits": self.fits,
+            "pays": self.pays,
             "load": _cost_to_json(self.load),
         }
 
@@ -85,7 +88,7 @@ class TuneReport:
     plain: LoadCost
     # None if all was measured on the whole model.
     sample: SampleReport | None
-    # The best first; those that do not fit at the end.
+    # The best first; behind them those that gain nothing over the plain file, and then those that do not fit.
     trials: tuple[Trial, ...]
     # Block sizes that were not tried: a block alone takes more RAM than there is.
     left_out: tuple[int, ...]

@@ -193,6 +193,8 @@ class _Sweep:
 
     def _judge(self, options: Options, measured: Measured, *, exact: bool) -> Trial:
         blocks, device = measured.blocks, self._device
+        load = packed_cost(self._loads, blocks, device)
+        plain = plain_cost(self._loads, device)
         workspace = device.workspace.get(options.codec, 0)
         scratch = workspace + _buffers(measured, options, device.sector_size)
         return Trial(
@@ -204,7 +206,8 @@ class _Sweep:
             scratch,
             workspace,
             device.scratch_size is None or scratch <= device.scratch_size,
-            packed_cost(self._loads, blocks, device),
+            measured.stored_size < self._source.size or load.seconds < plain.seconds,
+            load,
         )
 
 
@@ -217,7 +220,7 @@ def _buffers(measured: Measured, options: Options, sector: int) -> int:
 
 
 def rank(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-    """Return trials, the best first, and those that do not fit at the end.
+    """Return trials, the best first; behind them those that gain nothing over the plain file, then what does not fit.
 
     The best are all within 1 % of what the best comes to in the goal, ordered by the other goal.
     """
@@ -229,15 +232,16 @@ def rank(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
         return trial.stored_size
 
     first, second = (loading, size) if goal is Goal.LOAD else (size, loading)
-    best = min((first(trial) for trial in trials if trial.fits), default=0.0)
+    good = [trial for trial in trials if trial.fits and trial.pays]
+    best = min((first(trial) for trial in good), default=0.0)
 
     def key(trial: Trial) -> tuple[float, ...]:
         needs = trial.scratch_size, trial.options.block_size
         if not trial.fits:
-            return 2, *needs
-        if first(trial) <= best * (1 + TIE):
+            return 3, *needs
+        if trial.pays and first(trial) <= best * (1 + TIE):
             return 0, second(trial), first(trial), *needs
-        return 1, first(trial), second(trial), *needs
+        return 1 if trial.pays else 2, first(trial), second(trial), *needs
 
     return sorted(trials, key=key)
 
