@@ -130,13 +130,15 @@ def tune(
     if as_json and html == common.STDOUT:
         raise click.UsageError("--json and --html - both go to stdout; name a file for --html")
     device = _device(description, given)
-    with common.progress_bar(file, quiet=quiet or as_json) as progress:
-        report = search(
-            file, device, goal=Goal(goal), block_sizes=block_sizes, efforts=list(map(Effort, efforts)),
-            sample_size=None if full else sample, jobs=jobs, limits=limits, progress=progress,
-        )  # fmt: skip
-    if html:
-        _write_page(html, report)
+    # The page's file is opened before the search, which takes a while, and not after it.
+    with FileOutput(html, overwrite=True) if html and html != common.STDOUT else nullcontext() as out:
+        with common.progress_bar(file, quiet=quiet or as_json) as progress:
+            report = search(
+                file, device, goal=Goal(goal), block_sizes=block_sizes, efforts=list(map(Effort, efforts)),
+                sample_size=None if full else sample, jobs=jobs, limits=limits, progress=progress,
+            )  # fmt: skip
+        if html:
+            _write_page(out, report)
     if as_json:
         common.echo_json(report.to_json())
     elif not quiet and html != common.STDOUT:
@@ -160,12 +162,12 @@ def _device(description: str | None, given: Mapping[str, Any]) -> Device:
         return Device.from_values(values)
 
 
-def _write_page(path: str, report: TuneReport) -> None:
+def _write_page(out: FileOutput | None, report: TuneReport) -> None:
+    """Write the page to a file, or to stdout if there is none."""
     from etpack.describe.tune_page import tune_page
 
     page = tune_page(report)
-    if path == common.STDOUT:
-        click.echo(page, nl=False)
-        return
-    with FileOutput(path, overwrite=True) as out:
+    if out:
         out.write(page.encode())
+    else:
+        click.echo(page, nl=False)
