@@ -48,7 +48,7 @@ def run_console(block: str, folder: Path) -> str:
 
 
 def prepare(folder: Path) -> Path:
-    """Put the model that the README packs into `folder`, one that differs from it in a weight, and the README's device."""
+    """Put the models and the device that the README uses into `folder`: one packed, one that differs in a weight."""
     model = ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
     shutil.copy(model, folder / "model.pte")
     (folder / "tuned.pte").write_bytes(tuned(model.read_bytes(), 6))
