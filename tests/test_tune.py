@@ -565,7 +565,7 @@ def test_the_readme_has_one_device_in_three_ways(place: Path, monkeypatch: pytes
     (place / "device.toml").write_text(toml, encoding="utf-8")
     device = Device.from_values(read_values(place / "device.toml"))
     assert set(tomllib.loads(toml)) == {field.name for field in fields(Device)}
-    (options,) = re.findall(r"`(--storage.*?)`", readme)
+    (options,) = re.findall(r"`(--storage [^`]*)`", readme)
     value = json.loads(run("tune", "model.pte", *options.split(), "--fixed-function", "--json", cwd=place).stdout)
     assert value["device"]["storage_mb_s"] == device.storage_mb_s
     assert value["device"]["scratch_size"] == device.scratch_size
