@@ -1,4 +1,4 @@
-"""Every command and program in the README runs and prints what is shown; examples too; links lead somewhere."""
+"""Every command and program in README and guide runs and prints what is shown; examples too; links lead somewhere."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.serving import serving, skip_without_libraries
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "examples" / "guide.md").read_text(encoding="utf-8")
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 _NOT_OURS = {".venv", "build", ".venv-export", ".venv-bench"}
 PAGES = [path for path in ROOT.rglob("*.md") if not _NOT_OURS & set(path.relative_to(ROOT).parts)]
@@ -52,7 +53,7 @@ def prepare(folder: Path) -> Path:
     model = ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
     shutil.copy(model, folder / "model.pte")
     (folder / "tuned.pte").write_bytes(tuned(model.read_bytes(), 6))
-    (device,) = re.findall(r"```toml\n(name = .*?)```", README, re.DOTALL)
+    (device,) = re.findall(r"```toml\n(name = .*?)```", GUIDE, re.DOTALL)
     (folder / "device.toml").write_text(device, encoding="utf-8")
     return folder
 
@@ -75,8 +76,8 @@ def error_tree() -> str:
 
 
 def test_the_readmes_commands_print_what_is_shown(tmp_path: Path) -> None:
-    blocks = _CONSOLE.findall(README)
-    assert len(blocks) >= 3
+    blocks = _CONSOLE.findall(README + GUIDE)
+    assert len(blocks) >= 6
     prepare(tmp_path)
     for block in blocks:
         assert run_console(block, tmp_path) == block
@@ -84,7 +85,7 @@ def test_the_readmes_commands_print_what_is_shown(tmp_path: Path) -> None:
 
 def test_the_readmes_urls_work(tmp_path: Path, packed_digits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     skip_without_libraries()
-    lines = re.findall(r"^(etpack .*?https://example.com/models/.*?) +#", README, re.MULTILINE)
+    lines = re.findall(r"^(etpack .*?https://example.com/models/.*?) +#", GUIDE, re.MULTILINE)
     assert len(lines) == 4
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     model = ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
@@ -95,7 +96,7 @@ def test_the_readmes_urls_work(tmp_path: Path, packed_digits: Path, monkeypatch:
             words = shlex.split(line.replace("https://example.com/models/", site.url))
             subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, check=True, timeout=60)
             if words[1] == "inspect":
-                assert f"{site.bytes_sent // 1000} KB of {len(files['model.etz']) // 1000}" in README
+                assert f"{site.bytes_sent // 1000} KB of {len(files['model.etz']) // 1000}" in GUIDE
             if words[1] == "verify":
                 assert site.bytes_sent == len(files["model.etz"])
     assert (tmp_path / "model.etz").read_bytes() == files["model.etz"]
@@ -112,14 +113,14 @@ def test_make_targets_that_are_named_exist() -> None:
 
 
 def test_options_that_the_readme_names_exist() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README + GUIDE))
     assert len(named) > 10
     commands = [cli, *(cli.get_command(Context(cli), name) for name in cli.list_commands(Context(cli)))]
     assert named <= {option for command in commands if command for each in command.params for option in each.opts}
 
 
 def test_errors_that_the_readme_shows_are_public() -> None:
-    shown = set(re.findall(r"^ *(\w+Error) +[a-z-]+ +\d", README, re.MULTILINE))
+    shown = set(re.findall(r"^ *(\w+Error) +[a-z-]+ +\d", GUIDE, re.MULTILINE))
     assert {"EtpackError", "SelfCheckError"} <= shown <= set(etpack.__all__)
 
 
@@ -135,7 +136,7 @@ def test_the_readmes_program_runs(tmp_path: Path) -> None:
 
 
 def test_the_readme_shows_the_errors() -> None:
-    assert f"```text\n{error_tree()}\n```" in README
+    assert f"```text\n{error_tree()}\n```" in GUIDE
 
 
 def test_every_error_has_a_name_and_an_exit_code() -> None:

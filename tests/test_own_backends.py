@@ -162,8 +162,8 @@ def test_on_the_command_line(tmp_path: Path) -> None:
     assert (result.exception.exit_code, result.exception.path) == (2, str(path))
 
 
-def test_the_readme_shows_a_file_that_works(tmp_path: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_guide_shows_a_file_that_works(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "guide.md").read_text(encoding="utf-8")
     example = text.split("```toml\n")[1].split("```")[0]
     if sys.version_info >= (3, 11):
         (tmp_path / "my.toml").write_text(example, encoding="utf-8")

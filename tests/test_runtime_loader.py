@@ -112,11 +112,11 @@ def test_every_trap_is_listed() -> None:
     assert [name for _, name in checks] == order
 
 
-def test_the_readme_shows_the_example_that_runs(tools: Tools, digits: Path, packed_digits: Path) -> None:
-    readme = (ROOT / "etpack" / "runtime" / "README.md").read_text(encoding="utf-8")
+def test_the_readmes_show_the_example_that_runs(tools: Tools, digits: Path, packed_digits: Path) -> None:
     example = (ROOT / "examples" / "cpp" / "load_model.cpp").read_text(encoding="utf-8")
     marked = example.split("// [integration]\n")[1]
-    assert f"<!-- loader-use -->\n```cpp\n{marked}```\n" in readme
+    for page in (ROOT / "README.md", ROOT / "etpack" / "runtime" / "README.md"):
+        assert f"```cpp\n{marked}```\n" in page.read_text(encoding="utf-8"), page
     for model in (digits, packed_digits):
         assert tools.run("load_model", model) == "Error::Ok\n"
 

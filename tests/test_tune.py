@@ -559,18 +559,18 @@ def test_block_sizes_are_all_that_the_format_has() -> None:
     assert len(BLOCK_SIZES) == 11
 
 
-def test_the_readme_has_one_device_in_three_ways(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (toml,) = re.findall(r"```toml\n(name = .*?)```", readme, re.DOTALL)
+def test_the_guide_has_one_device_in_three_ways(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "examples" / "guide.md").read_text(encoding="utf-8")
+    (toml,) = re.findall(r"```toml\n(name = .*?)```", guide, re.DOTALL)
     (place / "device.toml").write_text(toml, encoding="utf-8")
     device = Device.from_values(read_values(place / "device.toml"))
     assert set(tomllib.loads(toml)) == {field.name for field in fields(Device)}
-    (options,) = re.findall(r"`(--storage [^`]*)`", readme)
+    (options,) = re.findall(r"`(--storage [^`]*)`", guide)
     value = json.loads(run("tune", "model.pte", *options.split(), "--fixed-function", "--json", cwd=place).stdout)
     assert value["device"]["storage_mb_s"] == device.storage_mb_s
     assert value["device"]["scratch_size"] == device.scratch_size
     assert value["device"]["decode_mb_s"]["lz4"] == device.decode_mb_s["lz4"]
-    (call,) = re.findall(r"`(etpack\.tune\(.*?)`", readme)
+    (call,) = re.findall(r"`(etpack\.tune\(.*?)`", guide)
     monkeypatch.chdir(place)
     assert eval(call, {"etpack": etpack}).device.storage_mb_s == device.storage_mb_s
 

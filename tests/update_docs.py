@@ -2,7 +2,7 @@
 
 They are the worked example of `schemas/etz-v1.md`, the byte map of `schemas/DESIGN.md` (whose sentences around it have
 figures of their own, which `tests/test_spec.py` checks), the rules of `schemas/model-rules.md`, what the commands of
-the README print, and its table of goals.
+README and guide print, and the README's table of goals.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ def _replace(path: Path, pattern: str, text: str) -> None:
     path.write_text(re.sub(pattern, lambda _: text, old, count=1, flags=re.DOTALL), encoding="utf-8")
 
 
-def _update_readme(folder: Path) -> None:
-    path = ROOT / "README.md"
+def _update_commands(folder: Path) -> None:
+    readme, guide = ROOT / "README.md", ROOT / "examples" / "guide.md"
     prepare(folder)
-    text = path.read_text(encoding="utf-8")
     console = re.compile(r"(?<=```console\n).*?(?=```)", re.DOTALL)
-    path.write_text(console.sub(lambda match: run_console(match[0], folder), text), encoding="utf-8")
-    _replace(path, r"(?<=```text\n)EtpackError.*?(?=\n```)", error_tree())
-    _replace(path, r"(?<=<!-- goals -->\n\n).*?(?=\n\n)", summary.headline(summary.load()))
+    for path in (readme, guide):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(console.sub(lambda match: run_console(match[0], folder), text), encoding="utf-8")
+    _replace(guide, r"(?<=```text\n)EtpackError.*?(?=\n```)", error_tree())
+    _replace(readme, r"(?<=<!-- goals -->\n\n).*?(?=\n\n)", summary.headline(summary.load()))
 
 
 def main() -> None:
     """Replace all parts in place."""
     schemas = ROOT / "schemas"
     with tempfile.TemporaryDirectory() as name:
-        _update_readme(Path(name))
+        _update_commands(Path(name))
         example, table = worked_example(Path(name)), byte_map(Path(name))
         reads = device_reads(Path(name) / "d.etz", *SEGMENT)
     _replace(schemas / "etz-v1.md", r"(?<=<!-- worked-example -->\n```\n).*?(?=\n```)", example)

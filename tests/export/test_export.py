@@ -93,9 +93,9 @@ def test_an_etz_gives_the_same_outputs_from_memory(name: str, tmp_path: Path) ->
     assert_same(run_model(packed, sample, tmp_path / "after.pt", "bytes"), before)
 
 
-def test_the_readmes_program_runs_an_etz(tmp_path: Path) -> None:
-    readme = (HERE.parents[1] / "README.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```py\n(.*?)```", readme, re.DOTALL)
+def test_the_guides_program_runs_an_etz(tmp_path: Path) -> None:
+    guide = (HERE.parents[1] / "examples" / "guide.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```py\n(.*?)```", guide, re.DOTALL)
     run_python("-m", "etpack", "compress", SHIPPED / "digits_fp32_xnnpack.pte", "-o", tmp_path / "model.etz")
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True, timeout=300, check=True
