@@ -25,8 +25,9 @@ typedef struct etz_i_plane {
     const uint8_t *stream;
     /* Where its bytes go if it has a codec. */
     uint8_t *dest;
-    /* Bytes of the stream; the value of a constant plane. */
     uint32_t stream_size;
+    /* Of a constant plane. */
+    uint32_t value;
     /* Number of its codec in etz_file::codecs, or ETZ_I_RAW, or ETZ_I_CONSTANT. */
     uint32_t codec;
     /* How many planes of its block use the block's place for bits before it does. */
@@ -48,22 +49,32 @@ typedef struct etz_job {
     etz_i_plane planes[ETZ_MAX_PLANES];
 } etz_job;
 
-/* Return a little-endian integer of `size` bytes, at most 8. */
-uint64_t etz_i_uint(const uint8_t *bytes, unsigned size);
+/* Compilers make one load of it, and do not see beforehand that it is less than a call. */
+#if defined(__GNUC__)
+#define ETZ_I_INLINE static inline __attribute__((always_inline))
+#else
+#define ETZ_I_INLINE static inline
+#endif
 
-static inline uint32_t etz_i_u16(const uint8_t *bytes)
+/* Little-endian integers at any address. */
+ETZ_I_INLINE uint32_t etz_i_u16(const uint8_t *bytes)
 {
-    return (uint32_t)etz_i_uint(bytes, 2);
+    return bytes[0] | (uint32_t)bytes[1] << 8;
 }
 
-static inline uint32_t etz_i_u32(const uint8_t *bytes)
+ETZ_I_INLINE uint32_t etz_i_u32(const uint8_t *bytes)
 {
-    return (uint32_t)etz_i_uint(bytes, 4);
+    return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
 static inline uint64_t etz_i_u48(const uint8_t *bytes)
 {
-    return etz_i_uint(bytes, 6);
+    return etz_i_u32(bytes) | (uint64_t)etz_i_u16(bytes + 4) << 32;
+}
+
+ETZ_I_INLINE uint64_t etz_i_u64(const uint8_t *bytes)
+{
+    return etz_i_u32(bytes) | (uint64_t)etz_i_u32(bytes + 4) << 32;
 }
 
 /* `alignment` is a power of two. */

@@ -57,7 +57,20 @@ static uint8_t rotated_byte(uint8_t byte, uint8_t above)
     return (uint8_t)(byte >> 1 | above << 7);
 }
 
-/* In the next two, compilers that are told to be fast make one loop for rotated elements and one for others. */
+/* For elements of any width, a plane at a time. */
+static void merge_any(uint8_t *RESTRICT dest, const uint8_t *const *planes, size_t count, unsigned width, int rotated)
+{
+    for (unsigned k = 0; k < width; k++) {
+        const uint8_t *RESTRICT plane = planes[k], *RESTRICT above = planes[(k + 1) % width];
+        for (size_t i = 0; i < count; i++)
+            dest[width * i + k] = rotated ? rotated_byte(plane[i], above[i]) : plane[i];
+    }
+}
+
+#if defined(__OPTIMIZE_SIZE__)
+#define merge merge_any
+#else
+/* Elements of 8 bytes are rare; of the others, compilers make vector code: one loop for rotated elements and one for others. */
 static void merge_2(uint8_t *RESTRICT dest, const uint8_t *RESTRICT a, const uint8_t *RESTRICT b, size_t count, int rotated)
 {
     for (size_t i = 0; i < count; i++) {
@@ -77,16 +90,6 @@ static void merge_4(uint8_t *RESTRICT dest, const uint8_t *RESTRICT a, const uin
     }
 }
 
-/* Elements of 8 bytes are rare. */
-static void merge_8(uint8_t *RESTRICT dest, const uint8_t *const *planes, size_t count, int rotated)
-{
-    for (unsigned k = 0; k < 8; k++) {
-        const uint8_t *RESTRICT plane = planes[k], *RESTRICT above = planes[(k + 1) % 8];
-        for (size_t i = 0; i < count; i++)
-            dest[8 * i + k] = rotated ? rotated_byte(plane[i], above[i]) : plane[i];
-    }
-}
-
 static void merge(uint8_t *dest, const uint8_t *const *planes, size_t count, unsigned width, int rotated)
 {
     if (width == 2)
@@ -94,31 +97,36 @@ static void merge(uint8_t *dest, const uint8_t *const *planes, size_t count, uns
     else if (width == 4)
         merge_4(dest, planes[0], planes[1], planes[2], planes[3], count, rotated);
     else
-        merge_8(dest, planes, count, rotated);
+        merge_any(dest, planes, count, width, rotated);
 }
+#endif
 
-/* Byte b of `word` as row b of a matrix of 8 by 8 bits: bit j of byte b becomes bit b of byte j. */
-static uint64_t transposed(uint64_t word)
+/* Gather a byte of four rows of bits, as a matrix of 4 by 8, and transpose each half of it, 4 by 4, within itself. */
+static uint32_t four_rows(const uint8_t *rows, size_t row_size)
 {
-    static const uint64_t masks[] = {UINT64_C(0x00AA00AA00AA00AA), UINT64_C(0x0000CCCC0000CCCC), UINT64_C(0x00000000F0F0F0F0)};
-    for (unsigned step = 0; step < 3; step++) {
-        const uint64_t moved = (word >> (7 << step) ^ word) & masks[step];
-        word ^= moved ^ moved << (7 << step);
-    }
-    return word;
+    uint32_t word = 0, moved;
+    for (unsigned b = 4; b--;)
+        word = word << 8 | rows[b * row_size];
+    moved = (word >> 7 ^ word) & 0x00AA00AA;
+    word ^= moved ^ moved << 7;
+    moved = (word >> 14 ^ word) & 0x0000CCCC;
+    return word ^ moved ^ moved << 14;
 }
 
 static void from_bitplanes(uint8_t *RESTRICT plane, const uint8_t *RESTRICT rows, size_t size)
 {
     const size_t groups = size / 8 + (size % 8 != 0);
     for (size_t i = 0; i < groups; i++) {
-        const size_t here = size - 8 * i < 8 ? size - 8 * i : 8;
-        uint64_t word = 0;
-        for (unsigned b = 0; b < 8; b++)
-            word |= (uint64_t)rows[b * groups + i] << (8 * b);
-        word = transposed(word);
-        for (unsigned j = 0; j < here; j++)
-            plane[8 * i + j] = (uint8_t)(word >> (8 * j));
+        uint32_t low = four_rows(rows + i, groups), high = four_rows(rows + 4 * groups + i, groups);
+        /* The upper half of the one changes places with the lower half of the other. */
+        const uint32_t moved = (high << 4 ^ low) & 0xF0F0F0F0;
+        low ^= moved;
+        high ^= moved >> 4;
+        for (size_t j = 8 * i; j < 8 * i + 8 && j < size; j++) {
+            plane[j] = (uint8_t)low;
+            low = low >> 8 | high << 24;
+            high >>= 8;
+        }
     }
 }
 

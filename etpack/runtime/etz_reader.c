@@ -26,36 +26,32 @@ static void *take(carver *region, uint64_t size)
     return (void *)(region->base + (uintptr_t)offset);
 }
 
-static uint8_t *take_page(carver *region, const etz_table *table)
-{
-    return take(region, table->rows ? etz_i_page_size(table, 0) : 0);
-}
-
 /* Give each codec's decoder its workspace, and let it prepare that if it is there; the two codecs that LZ4 may serve share one. */
 static etz_status take_workspaces(carver *region, etz_context *context)
 {
     const etz_file *file = context->file;
-    etz_status status = ETZ_OK;
-    for (unsigned i = 0; !status && i < ETZ_MAX_CODECS; i++) {
+    const etz_decoder *last = NULL;
+    void *workspace = NULL;
+    for (unsigned i = 0; i < ETZ_MAX_CODECS; i++) {
         const etz_decoder *decoder = file->decoders[i];
-        if (!decoder)
-            continue;
-        if (i > 0 && file->decoders[i - 1] == decoder) {
-            context->workspaces[i] = context->workspaces[i - 1];
-            continue;
+        if (decoder && decoder != last) {
+            etz_status status = ETZ_OK;
+            size_t size = 0;
+            if (decoder->workspace_size)
+                size = decoder->workspace_size(decoder->user, UINT32_C(1) << file->block_size_log2,
+                                               context->batch_blocks * ETZ_MAX_PLANES);
+            if (size > SIZE_MAX / 2)
+                return ETZ_LIMIT;
+            workspace = size ? take(region, size) : NULL;
+            if (region->base && decoder->prepare)
+                status = decoder->prepare(decoder->user, workspace, size);
+            if (status)
+                return status;
+            last = decoder;
         }
-        size_t size = 0;
-        if (decoder->workspace_size)
-            size = decoder->workspace_size(decoder->user, UINT32_C(1) << file->block_size_log2,
-                                           context->batch_blocks * ETZ_MAX_PLANES);
-        if (size > SIZE_MAX / 2)
-            return ETZ_LIMIT;
-        if (size)
-            context->workspaces[i] = take(region, size);
-        if (region->base && decoder->prepare)
-            status = decoder->prepare(decoder->user, context->workspaces[i], size);
+        context->workspaces[i] = workspace;
     }
-    return status;
+    return region->used > SIZE_MAX / 2 ? ETZ_LIMIT : ETZ_OK;
 }
 
 /* Make a context in a region; no byte of it is touched if its base is 0. */
@@ -68,20 +64,23 @@ static etz_status carve(carver *region, etz_context *context, const etz_file *fi
     context->file = file;
     context->batch_blocks = batch_blocks;
     context->kept_block = ETZ_NO_BLOCK;
+    context->index.table = &file->index;
+    context->extents.table = &file->extents;
     context->index.number = context->extents.number = UINT32_MAX;
-    region->used = 0;
     /* All are powers of two. */
-    region->alignment = ETZ_I_ALIGNMENT;
-    if (file->stream_alignment > region->alignment)
-        region->alignment = file->stream_alignment;
-    if (file->dest_alignment > region->alignment)
-        region->alignment = file->dest_alignment;
+    uint32_t alignment = ETZ_I_ALIGNMENT;
+    if (alignment < file->stream_alignment)
+        alignment = file->stream_alignment;
+    if (alignment < file->dest_alignment)
+        alignment = file->dest_alignment;
+    region->used = 0;
+    region->alignment = alignment;
     context->stored = context->block = take(region, file->content_size < block_size ? file->content_size : block_size);
     if (file->source.read_at) {
         context->stored_room = etz_i_align(file->max_stored_block, file->stream_alignment);
         context->stored = take(region, context->stored_room * batch_blocks);
-        context->index.buffer = take_page(region, &file->index);
-        context->extents.buffer = take_page(region, &file->extents);
+        context->index.buffer = take(region, etz_i_page_size(&file->index, 0));
+        context->extents.buffer = take(region, etz_i_page_size(&file->extents, 0));
     }
     /* Planes, and at last the bits of one, may each be aligned. */
     context->planes_step = etz_i_align(
@@ -90,8 +89,7 @@ static etz_status carve(carver *region, etz_context *context, const etz_file *fi
     context->constants = take(region, ETZ_MAX_PLANES * ETZ_I_CONSTANT_RUN);
     context->jobs = take(region, sizeof(etz_job) * (uint64_t)batch_blocks);
     context->streams = take(region, sizeof(etz_stream) * ETZ_MAX_PLANES * (uint64_t)batch_blocks);
-    const etz_status status = take_workspaces(region, context);
-    return !status && region->used > SIZE_MAX / 2 ? ETZ_LIMIT : status;
+    return take_workspaces(region, context);
 }
 
 etz_status etz_memory_needed(const etz_file *file, uint32_t batch_blocks, etz_memory *memory)
@@ -106,13 +104,14 @@ etz_status etz_memory_needed(const etz_file *file, uint32_t batch_blocks, etz_me
 
 etz_status etz_context_init(etz_context *context, const etz_file *file, uint32_t batch_blocks, void *base, size_t size)
 {
-    carver region = {(uintptr_t)base, 0, 0};
-    etz_memory memory;
-    etz_status status = etz_memory_needed(file, batch_blocks, &memory);
-    if (!status && (!base || size < memory.size || (region.base & (memory.alignment - 1))))
-        status = ETZ_MEMORY;
-    if (!status)
-        status = carve(&region, context, file, batch_blocks);
+    carver region = {0, 0, 0};
+    etz_status status = carve(&region, context, file, batch_blocks);
+    if (status)
+        return status;
+    region.base = (uintptr_t)base;
+    if (!base || size < region.used || (region.base & (uintptr_t)(region.alignment - 1)))
+        return ETZ_MEMORY;
+    status = carve(&region, context, file, batch_blocks);
     return status ? status : etz_i_check_extents(context);
 }
 
@@ -123,54 +122,45 @@ static int takes_whole_blocks(const etz_file *file, const etz_block *block, cons
         || ((uintptr_t)dest & (file->dest_alignment - 1)) == 0;
 }
 
-/* Make the scratch block hold this one. */
-static etz_status keep(etz_context *context, const etz_block *block)
-{
-    context->kept_block = ETZ_NO_BLOCK;
-    context->jobs[0].block = *block;
-    context->jobs[0].dest = context->block;
-    const etz_status status = etz_i_decode(context, 1);
-    if (!status)
-        context->kept_block = block->number;
-    return status;
-}
-
 static etz_status read_range(etz_context *context, uint64_t offset, uint8_t *dest, size_t size)
 {
-    const uint64_t end = offset + size;
     uint32_t waiting = 0;
-    etz_status status = ETZ_OK;
-    while (!status && offset < end) {
-        etz_block block;
-        if ((status = etz_find_block(context, offset, &block)) != ETZ_OK)
-            break;
-        const uint64_t start = offset - block.content_offset, rest = block.content_size - start;
-        const size_t here = (size_t)(end - offset < rest ? end - offset : rest);
-        const int kept = block.number == context->kept_block;
-        if (block.number == ETZ_NO_BLOCK) {
+    while (size) {
+        etz_job *job = &context->jobs[waiting];
+        const etz_block *block = &job->block;
+        etz_status status = etz_find_block(context, offset, &job->block);
+        if (status)
+            return status;
+        const uint64_t start = offset - block->content_offset, rest = block->content_size - start;
+        const size_t here = size < rest ? size : (size_t)rest;
+        if (block->number == ETZ_NO_BLOCK) {
             memset(dest, 0, here);
-        } else if (!kept && here == block.content_size && takes_whole_blocks(context->file, &block, dest)) {
-            context->jobs[waiting].block = block;
-            context->jobs[waiting].dest = dest;
-            if (++waiting == context->batch_blocks) {
-                status = etz_i_decode(context, waiting);
-                waiting = 0;
-            }
         } else {
-            /* The scratch block is filled by way of the first job. */
-            if (!kept && waiting)
-                status = etz_i_decode(context, waiting);
-            if (!kept)
-                waiting = 0;
-            if (!kept && !status)
-                status = keep(context, &block);
-            if (!status)
+            const int kept = block->number == context->kept_block;
+            const int whole = !kept && here == block->content_size && takes_whole_blocks(context->file, block, dest);
+            if (!kept) {
+                job->dest = dest;
+                waiting++;
+                if (!whole) {
+                    job->dest = context->block;
+                    context->kept_block = ETZ_NO_BLOCK;
+                }
+                if (!whole || waiting == context->batch_blocks) {
+                    if ((status = etz_i_decode(context, waiting)) != ETZ_OK)
+                        return status;
+                    waiting = 0;
+                }
+            }
+            if (!whole) {
+                context->kept_block = block->number;
                 memcpy(dest, context->block + start, here);
+            }
         }
         offset += here;
         dest += here;
+        size -= here;
     }
-    return status || !waiting ? status : etz_i_decode(context, waiting);
+    return etz_i_decode(context, waiting);
 }
 
 etz_status etz_read(etz_context *context, uint64_t offset, void *dest, size_t size)

@@ -193,11 +193,11 @@ typedef struct etz_file {
     etz_table extents;
     /** Ids of the codecs that the file names, ascending, then zeros. */
     uint8_t codecs[ETZ_MAX_CODECS];
-    /** The decoder for each of them, or NULL where none was given. */
-    const etz_decoder *decoders[ETZ_MAX_CODECS];
-    /** The largest `stream_alignment` and `dest_alignment` of these, at least 1. */
+    /** The largest `stream_alignment` and `dest_alignment` of their decoders, at least 1. */
     uint32_t stream_alignment;
     uint32_t dest_alignment;
+    /** The decoder for each of them, or NULL where none was given. */
+    const etz_decoder *decoders[ETZ_MAX_CODECS];
     /** SHA-256 of the content, as recorded; the reader does not compare it. */
     uint8_t content_sha256[32];
 } etz_file;
@@ -245,8 +245,11 @@ typedef struct etz_block {
 
 /** The page of a table that was read last. */
 typedef struct etz_page {
+    const etz_table *table;
     /** Its rows: in `buffer`, or in the source's memory. */
     const uint8_t *rows;
+    /** The row that was asked for last. */
+    const uint8_t *row;
     uint8_t *buffer;
     /** UINT32_MAX if there is none. */
     uint32_t number;
@@ -278,11 +281,11 @@ typedef struct etz_context {
     uint64_t planes_step;
     /** What stands for constant planes. */
     uint8_t *constants;
-    etz_page index;
-    etz_page extents;
-    etz_extent extent;
     struct etz_job *jobs;
     etz_stream *streams;
+    etz_extent extent;
+    etz_page index;
+    etz_page extents;
     /** In the order of `etz_file::codecs`; codecs next to each other with one decoder share one. */
     void *workspaces[ETZ_MAX_CODECS];
     etz_counters counters;

@@ -12,14 +12,10 @@ const uint8_t *etz_i_fetch(etz_context *context, uint64_t offset, size_t size, u
     return etz_i_view(&context->file->source, offset, size, buffer);
 }
 
-static uint32_t page_crc(const etz_kernels *kernels, const uint8_t *rows, uint32_t size, uint32_t type, uint32_t number)
+static void put_u32(uint8_t *bytes, uint32_t value)
 {
-    uint8_t place[8];
-    for (unsigned i = 0; i < 4; i++) {
-        place[i] = (uint8_t)(type >> (8 * i));
-        place[4 + i] = (uint8_t)(number >> (8 * i));
-    }
-    return kernels->crc32c(kernels->crc32c(0, rows, size), place, sizeof place);
+    for (unsigned i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(value >> (8 * i));
 }
 
 uint32_t etz_i_page_size(const etz_table *table, uint32_t number)
@@ -28,59 +24,60 @@ uint32_t etz_i_page_size(const etz_table *table, uint32_t number)
     return (rows < ETZ_ROWS_PER_PAGE ? rows : ETZ_ROWS_PER_PAGE) * ETZ_ROW_SIZE + ETZ_CRC_SIZE;
 }
 
-/* Point `row` at a row of a table; its page is read and checked if it is another than the last one. */
-static etz_status find_row(etz_context *context, etz_page *page, const etz_table *table, uint32_t number,
-                           const uint8_t **row)
+/* Point `page->row` at a row of the table; its page is read and checked if it is another than the last one. */
+static etz_status find_row(etz_context *context, etz_page *page, uint32_t number)
 {
+    const etz_table *table = page->table;
     const uint32_t wanted = number / ETZ_ROWS_PER_PAGE;
     if (page->number != wanted) {
+        uint32_t (*const crc32c)(uint32_t, const uint8_t *, size_t) = context->file->kernels->crc32c;
         const uint32_t size = etz_i_page_size(table, wanted), rows = size - ETZ_CRC_SIZE;
-        const uint64_t offset = table->stored_offset + (uint64_t)wanted * ETZ_PAGE_SIZE;
+        uint8_t place[8];
         page->number = UINT32_MAX;
-        page->rows = etz_i_fetch(context, offset, size, page->buffer);
+        page->rows = etz_i_fetch(context, table->stored_offset + (uint64_t)wanted * ETZ_PAGE_SIZE, size, page->buffer);
         if (!page->rows)
             return ETZ_IO;
         context->counters.pages_checked++;
-        if (page_crc(context->file->kernels, page->rows, rows, table->type, wanted) != etz_i_u32(page->rows + rows))
+        put_u32(place, table->type);
+        put_u32(place + 4, wanted);
+        if (crc32c(crc32c(0, page->rows, rows), place, sizeof place) != etz_i_u32(page->rows + rows))
             return ETZ_CORRUPT;
         page->number = wanted;
     }
-    *row = page->rows + number % ETZ_ROWS_PER_PAGE * ETZ_ROW_SIZE;
+    page->row = page->rows + number % ETZ_ROWS_PER_PAGE * ETZ_ROW_SIZE;
     return ETZ_OK;
 }
 
-/* Read a row of the extent table, and make it the context's extent if it begins at or before `offset`; return where it begins. */
-static etz_status load_extent(etz_context *context, uint32_t number, uint64_t offset, uint64_t *start)
+static etz_status load_extent(etz_context *context, uint32_t number, etz_extent *extent)
 {
-    const uint8_t *row;
-    const etz_status status = find_row(context, &context->extents, &context->file->extents, number, &row);
+    const etz_status status = find_row(context, &context->extents, number);
     if (status)
         return status;
-    *start = etz_i_u48(row + ETZ_EXTENT_OFFSET);
-    if (*start <= offset) {
-        context->extent.content_offset = *start;
-        context->extent.content_size = etz_i_u48(row + ETZ_EXTENT_SIZE);
-        context->extent.first_block = etz_i_u32(row + ETZ_EXTENT_FIRST_BLOCK);
-        context->extent.number = number;
-    }
+    const uint8_t *row = context->extents.row;
+    extent->content_offset = etz_i_u48(row + ETZ_EXTENT_OFFSET);
+    extent->content_size = etz_i_u48(row + ETZ_EXTENT_SIZE);
+    extent->first_block = etz_i_u32(row + ETZ_EXTENT_FIRST_BLOCK);
+    extent->number = number;
     return ETZ_OK;
 }
 
 etz_status etz_i_check_extents(etz_context *context)
 {
     const etz_file *file = context->file;
-    const etz_extent *extent = &context->extent;
-    uint64_t end = 0, blocks = 0, start;
-    int good = 1;
+    const uint32_t block_size = UINT32_C(1) << file->block_size_log2;
+    uint64_t end = 0, blocks = 0;
+    etz_status fault = ETZ_OK;
     for (uint32_t number = 0; number < file->extents.rows; number++) {
-        const etz_status status = load_extent(context, number, UINT64_MAX, &start);
+        etz_extent extent;
+        const etz_status status = load_extent(context, number, &extent);
         if (status)
             return status;
-        good &= extent->content_size && start >= end && extent->first_block == blocks;
-        end = start + extent->content_size;
-        blocks += (extent->content_size + (UINT64_C(1) << file->block_size_log2) - 1) >> file->block_size_log2;
+        if (!extent.content_size || extent.content_offset < end || extent.first_block != blocks)
+            fault = ETZ_CORRUPT;
+        end = extent.content_offset + extent.content_size;
+        blocks += (extent.content_size + block_size - 1) >> file->block_size_log2;
     }
-    return good && end <= file->content_size && blocks == file->index.rows ? ETZ_OK : ETZ_CORRUPT;
+    return end > file->content_size || blocks != file->index.rows ? ETZ_CORRUPT : fault;
 }
 
 /* Below the beginning the difference wraps, and is large. */
@@ -96,27 +93,23 @@ static etz_status find_extent(etz_context *context, uint64_t offset, uint64_t *n
     etz_extent *last = &context->extent;
     uint32_t low = 0, high = context->file->extents.rows, probe = high / 2;
     *next = context->file->content_size;
-    if (holds(last, offset))
-        return ETZ_OK;
     /* Mostly content is read in order: the next extent is looked at before others. */
     if (last->content_size && last->content_offset <= offset)
         low = probe = last->number + 1;
     else
         memset(last, 0, sizeof *last);
-    for (; low < high; probe = low + (high - low) / 2) {
-        uint64_t start;
-        const etz_status status = load_extent(context, probe, offset, &start);
+    for (; low < high && !holds(last, offset); probe = low + (high - low) / 2) {
+        etz_extent extent;
+        const etz_status status = load_extent(context, probe, &extent);
         if (status)
             return status;
-        if (start > offset) {
+        if (extent.content_offset > offset) {
             high = probe;
-            *next = start;
-            continue;
+            *next = extent.content_offset;
+        } else {
+            low = probe + 1;
+            *last = extent;
         }
-        low = probe + 1;
-        /* Then there is no need to look behind it. */
-        if (holds(last, offset))
-            break;
     }
     return ETZ_OK;
 }
@@ -124,27 +117,25 @@ static etz_status find_extent(etz_context *context, uint64_t offset, uint64_t *n
 /* Judge a row of the index. Sizes and offsets have at most 48 bits, so sums do not wrap. */
 static etz_status check_row(const etz_file *file, const etz_block *block)
 {
-    const uint64_t stored_offset = block->stored_offset, stored_size = block->stored_size;
-    if (stored_size
-        && (stored_size > file->max_stored_block || stored_offset < ETZ_HEADER_SIZE
-            || stored_offset + stored_size > file->blocks_end
-            || (stored_offset & ((UINT64_C(1) << file->alignment_log2) - 1))))
-        return ETZ_CORRUPT;
+    const uint64_t offset = block->stored_offset, size = block->stored_size;
+    const uint32_t alignment = UINT32_C(1) << file->alignment_log2;
     if (block->filter > ETZ_FILTER_LAST)
         return ETZ_UNSUPPORTED;
-    int good = stored_size && stored_size < block->content_size;
-    if (block->codec == ETZ_CODEC_RAW)
-        good = stored_size == block->content_size;
+    if ((block->codec == ETZ_CODEC_DIRECTORY) != (block->filter != ETZ_FILTER_NONE))
+        return ETZ_CORRUPT;
     if (block->codec == ETZ_CODEC_CONSTANT)
-        good = !stored_size && !block->crc && stored_offset <= UINT8_MAX;
-    return good && (block->codec == ETZ_CODEC_DIRECTORY) == (block->filter != ETZ_FILTER_NONE) ? ETZ_OK : ETZ_CORRUPT;
+        return size || block->crc || offset > UINT8_MAX ? ETZ_CORRUPT : ETZ_OK;
+    if (!size || size > file->max_stored_block || size > block->content_size)
+        return ETZ_CORRUPT;
+    if (offset < ETZ_HEADER_SIZE || offset + size > file->blocks_end || (offset & (alignment - 1)))
+        return ETZ_CORRUPT;
+    return (block->codec == ETZ_CODEC_RAW) == (size == block->content_size) ? ETZ_OK : ETZ_CORRUPT;
 }
 
 etz_status etz_find_block(etz_context *context, uint64_t offset, etz_block *block)
 {
     const etz_file *file = context->file;
     const etz_extent *extent = &context->extent;
-    const uint8_t *row;
     uint64_t next;
     if (offset >= file->content_size)
         return ETZ_RANGE;
@@ -165,8 +156,9 @@ etz_status etz_find_block(etz_context *context, uint64_t offset, etz_block *bloc
     /* The tables were checked when the file was opened, so this is a source that changed. */
     if (number >= file->index.rows || extent_end > file->content_size)
         return ETZ_CORRUPT;
-    if ((status = find_row(context, &context->index, &file->index, (uint32_t)number, &row)) != ETZ_OK)
+    if ((status = find_row(context, &context->index, (uint32_t)number)) != ETZ_OK)
         return status;
+    const uint8_t *row = context->index.row;
     const uint64_t full = UINT64_C(1) << file->block_size_log2;
     block->content_offset = extent->content_offset + (in_extent << file->block_size_log2);
     block->content_size = extent_end - block->content_offset < full ? extent_end - block->content_offset : full;
