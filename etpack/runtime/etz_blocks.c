@@ -37,30 +37,18 @@ static etz_status fetch(etz_context *context, etz_job *jobs, uint32_t count)
     return ETZ_OK;
 }
 
-/* Whether the reader transposes what the decoder gives. */
-static int is_transposed(const etz_file *file, uint32_t codec)
+/* Find a plane's codec among those of the file. */
+static etz_status resolve_codec(const etz_file *file, uint32_t id, etz_i_plane *plane)
 {
-    return file->codecs[codec] == ETZ_CODEC_LZ4_BITPLANES && file->decoders[codec]->codec != ETZ_CODEC_LZ4_BITPLANES;
-}
-
-static int is_coded(const etz_i_plane *plane)
-{
-    return plane->codec < ETZ_MAX_CODECS;
-}
-
-/* Find a codec among those of the file. */
-static etz_status resolve_codec(const etz_file *file, uint32_t id, uint32_t *number)
-{
-    uint32_t i = 0;
-    while (i < ETZ_MAX_CODECS && file->codecs[i] != id)
-        i++;
-    *number = i;
-    if (i < ETZ_MAX_CODECS && file->decoders[i])
-        return ETZ_OK;
-    if (id > ETZ_CODEC_LZ4_BITPLANES && id < ETZ_CODEC_FIRST_PRIVATE)
-        return ETZ_UNSUPPORTED;
     /* One that the footer does not name has no workspace. */
-    return i < ETZ_MAX_CODECS ? ETZ_CODEC_MISSING : ETZ_CORRUPT;
+    etz_status status = ETZ_CORRUPT;
+    for (uint32_t i = 0; i < ETZ_MAX_CODECS; i++) {
+        if (file->codecs[i] != id)
+            continue;
+        plane->codec = i;
+        status = file->decoders[i] ? ETZ_OK : ETZ_CODEC_MISSING;
+    }
+    return status && id > ETZ_CODEC_LZ4_BITPLANES && id < ETZ_CODEC_FIRST_PRIVATE ? ETZ_UNSUPPORTED : status;
 }
 
 /* Check the stored bytes of a block and cut them into streams, and give each plane that has a codec its place to be decoded to. */
@@ -72,12 +60,13 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
     const uint32_t stored_size = block->stored_size, width_log2 = (block->filter + 1u) / 2;
     const uint32_t plane_count = UINT32_C(1) << width_log2, plane_size = (uint32_t)block->content_size >> width_log2;
     const uint32_t alignment = UINT32_C(1) << file->alignment_log2;
-    uint32_t position = block->filter ? plane_count * ETZ_DIRECTORY_ROW_SIZE : 0, rounds = 0, needed = 0, bits = 0;
+    uint32_t position = block->filter ? plane_count * ETZ_DIRECTORY_ROW_SIZE : 0, needed = 0, bits = 0;
     if (stored_size && file->kernels->crc32c(0, stored, stored_size) != block->crc)
         return ETZ_CORRUPT;
     if (!plane_size || stored_size < position)
         return ETZ_CORRUPT;
     job->plane_count = plane_count;
+    job->transposed = 0;
     job->run = job->plane_size = plane_size;
     for (etz_i_plane *plane = job->planes; plane < job->planes + plane_count; plane++) {
         uint32_t id = block->codec, size = stored_size;
@@ -108,10 +97,9 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
             return ETZ_CORRUPT;
         if (id == ETZ_CODEC_RAW)
             continue;
-        const etz_status status = resolve_codec(file, id, &plane->codec);
+        const etz_status status = resolve_codec(file, id, plane);
         if (status)
             return status;
-        plane->round = is_transposed(file, plane->codec) ? rounds++ : 0;
         if (id == ETZ_CODEC_LZ4_BITPLANES)
             bits = (plane_size + 7) & ~UINT32_C(7);
         plane->dest = job->dest;
@@ -128,26 +116,35 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
     return stored_size - position == (uint32_t)block->content_size - plane_size * plane_count ? ETZ_OK : ETZ_CORRUPT;
 }
 
-/* Decode all streams of one codec: in one call, or in rounds if the bits of a block's planes use one place in turn. */
+/* Decode all streams of one codec: in one call; or, if the reader transposes what they give, one of each block in each call, since a
+ * block has one place for bits. */
 static etz_status decode_streams(etz_context *context, uint32_t count, uint32_t codec)
 {
-    const etz_decoder *decoder = context->file->decoders[codec];
-    const int transposed = is_transposed(context->file, codec);
-    for (uint32_t round = 0;; round++) {
+    const etz_file *file = context->file;
+    const etz_decoder *decoder = file->decoders[codec];
+    const int transposed = file->codecs[codec] == ETZ_CODEC_LZ4_BITPLANES && decoder->codec != ETZ_CODEC_LZ4_BITPLANES;
+    for (;;) {
         etz_stream *stream = context->streams;
-        for (const etz_job *job = context->jobs; job < context->jobs + count; job++) {
-            for (const etz_i_plane *plane = job->planes; plane < job->planes + job->plane_count; plane++) {
+        for (etz_job *job = context->jobs; job < context->jobs + count; job++) {
+            /* What the last call left there, before this one. */
+            if (job->transposed)
+                file->kernels->from_bitplanes(job->planes[job->transposed - 1].dest, job->bits, job->plane_size);
+            job->transposed = 0;
+            for (uint32_t k = 0; k < job->plane_count && !job->transposed; k++) {
+                etz_i_plane *plane = &job->planes[k];
                 if (plane->codec != codec)
-                    continue;
-                /* What the last round left there, before this one. */
-                if (transposed && plane->round + 1 == round)
-                    context->file->kernels->from_bitplanes(plane->dest, job->bits, job->plane_size);
-                if (plane->round != round)
                     continue;
                 stream->stored = plane->stream;
                 stream->stored_size = plane->stream_size;
-                stream->dest = transposed ? job->bits : plane->dest;
-                stream->size = transposed ? (job->plane_size + 7) & ~UINT32_C(7) : job->plane_size;
+                stream->dest = plane->dest;
+                stream->size = job->plane_size;
+                if (transposed) {
+                    stream->dest = job->bits;
+                    stream->size = (job->plane_size + 7) & ~UINT32_C(7);
+                    job->transposed = k + 1;
+                }
+                plane->stream = plane->dest;
+                plane->codec = ETZ_I_RAW;
                 stream++;
             }
         }
@@ -176,7 +173,7 @@ static void merge(const etz_context *context, const etz_job *job)
             if (plane->codec == ETZ_I_CONSTANT)
                 planes[k] = memset(constant, (int)plane->value, ETZ_I_CONSTANT_RUN);
             else
-                planes[k] = (is_coded(plane) ? plane->dest : plane->stream) + done;
+                planes[k] = plane->stream + done;
         }
         context->file->kernels->merge(job->dest + (size_t)done * count, planes, rest < job->run ? rest : job->run, count,
                                       job->block.filter % 2 == 0);
@@ -191,9 +188,9 @@ static void finish(const etz_context *context, const etz_job *job)
         const size_t tail = size - (size_t)job->plane_size * job->plane_count;
         merge(context, job);
         memcpy(job->dest + size - tail, job->stored + job->block.stored_size - tail, tail);
-    } else if (job->planes[0].codec == ETZ_I_RAW) {
+    } else if (job->block.codec == ETZ_CODEC_RAW) {
         memcpy(job->dest, job->stored, size);
-    } else if (job->planes[0].codec == ETZ_I_CONSTANT) {
+    } else if (job->block.codec == ETZ_CODEC_CONSTANT) {
         memset(job->dest, (int)job->planes[0].value, size);
     }
 }

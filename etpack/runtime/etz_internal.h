@@ -21,17 +21,15 @@ enum {
 
 /* One plane of a block; a block without a filter is one plane. */
 typedef struct etz_i_plane {
-    /* Its stream. */
+    /* Its stream; its bytes, when that is decoded. */
     const uint8_t *stream;
     /* Where its bytes go if it has a codec. */
     uint8_t *dest;
     uint32_t stream_size;
     /* Of a constant plane. */
     uint32_t value;
-    /* Number of its codec in etz_file::codecs, or ETZ_I_RAW, or ETZ_I_CONSTANT. */
+    /* Number of its codec in etz_file::codecs, or ETZ_I_RAW, also when it is decoded, or ETZ_I_CONSTANT. */
     uint32_t codec;
-    /* How many planes of its block use the block's place for bits before it does. */
-    uint32_t round;
 } etz_i_plane;
 
 /* A block to decode, whole. */
@@ -46,6 +44,8 @@ typedef struct etz_job {
     uint32_t plane_count;
     /* Elements to merge at a time. */
     uint32_t run;
+    /* Number of the plane whose bits are in `bits`, counted from 1; 0 if there are none. */
+    uint32_t transposed;
     etz_i_plane planes[ETZ_MAX_PLANES];
 } etz_job;
 
@@ -67,7 +67,7 @@ ETZ_I_INLINE uint32_t etz_i_u32(const uint8_t *bytes)
     return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-static inline uint64_t etz_i_u48(const uint8_t *bytes)
+ETZ_I_INLINE uint64_t etz_i_u48(const uint8_t *bytes)
 {
     return etz_i_u32(bytes) | (uint64_t)etz_i_u16(bytes + 4) << 32;
 }

@@ -94,17 +94,21 @@ static etz_status carve(carver *region, etz_context *context, const etz_file *fi
 
 etz_status etz_memory_needed(const etz_file *file, uint32_t batch_blocks, etz_memory *memory)
 {
-    carver region = {0, 0, 0};
+    carver region;
     etz_context unused;
+    region.base = 0;
     const etz_status status = carve(&region, &unused, file, batch_blocks);
+    if (status)
+        return status;
     memory->size = (size_t)region.used;
     memory->alignment = (size_t)region.alignment;
-    return status;
+    return ETZ_OK;
 }
 
 etz_status etz_context_init(etz_context *context, const etz_file *file, uint32_t batch_blocks, void *base, size_t size)
 {
-    carver region = {0, 0, 0};
+    carver region;
+    region.base = 0;
     etz_status status = carve(&region, context, file, batch_blocks);
     if (status)
         return status;
