@@ -4,35 +4,37 @@
 #include "etz_internal.h"
 
 /* Point the jobs at their stored bytes, which one read fetches if they lie side by side, as those of a batch mostly do. */
-static etz_status fetch(etz_context *context, etz_job *jobs, uint32_t count)
+static etz_status fetch(etz_context *context, const etz_job *last, uint32_t count)
 {
     uint64_t start = UINT64_MAX, end = 0, sum = ETZ_PAGE_SIZE;
     const uint8_t *stored = NULL;
-    for (uint32_t i = 0; i < count; i++) {
-        const etz_block *block = &jobs[i].block;
-        const uint64_t block_end = block->stored_offset + block->stored_size;
-        sum += block->stored_size;
-        if (block->stored_size && block->stored_offset < start)
-            start = block->stored_offset;
-        if (block->stored_size && block_end > end)
-            end = block_end;
+    uint8_t *room = context->stored;
+    for (const etz_job *job = context->jobs; job < last; job++) {
+        const uint64_t offset = job->block.stored_offset, size = job->block.stored_size;
+        if (!size)
+            continue;
+        sum += size;
+        if (offset < start)
+            start = offset;
+        if (offset + size > end)
+            end = offset + size;
     }
     /* In memory there is no room, so each is taken where it is. Some padding may be read along. */
-    const uint64_t size = end - start;
-    const int at_once = end && size <= sum && size <= context->stored_room * count;
+    const int at_once = end && end - start <= sum && end - start <= context->stored_room * count;
     if (at_once)
-        stored = etz_i_fetch(context, start, (size_t)size, context->stored);
-    for (uint32_t i = 0; i < count; i++) {
-        const etz_block *block = &jobs[i].block;
+        stored = etz_i_fetch(context, start, (size_t)(end - start), room);
+    for (etz_job *job = context->jobs; job < last; job++) {
+        const etz_block *block = &job->block;
         if (!block->stored_size)
             continue;
         if (!at_once) {
             start = block->stored_offset;
-            stored = etz_i_fetch(context, start, block->stored_size, context->stored + (size_t)context->stored_room * i);
+            stored = etz_i_fetch(context, start, block->stored_size, room);
+            room += context->stored_room;
         }
         if (!stored)
             return ETZ_IO;
-        jobs[i].stored = stored + (size_t)(block->stored_offset - start);
+        job->stored = stored + (size_t)(block->stored_offset - start);
     }
     return ETZ_OK;
 }
@@ -118,14 +120,15 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
 
 /* Decode all streams of one codec: in one call; or, if the reader transposes what they give, one of each block in each call, since a
  * block has one place for bits. */
-static etz_status decode_streams(etz_context *context, uint32_t count, uint32_t codec)
+static etz_status decode_streams(etz_context *context, const etz_job *end, uint32_t codec)
 {
     const etz_file *file = context->file;
     const etz_decoder *decoder = file->decoders[codec];
     const int transposed = file->codecs[codec] == ETZ_CODEC_LZ4_BITPLANES && decoder->codec != ETZ_CODEC_LZ4_BITPLANES;
     for (;;) {
         etz_stream *stream = context->streams;
-        for (etz_job *job = context->jobs; job < context->jobs + count; job++) {
+        size_t streams = 0;
+        for (etz_job *job = context->jobs; job < end; job++) {
             /* What the last call left there, before this one. */
             if (job->transposed)
                 file->kernels->from_bitplanes(job->planes[job->transposed - 1].dest, job->bits, job->plane_size);
@@ -146,9 +149,9 @@ static etz_status decode_streams(etz_context *context, uint32_t count, uint32_t 
                 plane->stream = plane->dest;
                 plane->codec = ETZ_I_RAW;
                 stream++;
+                streams++;
             }
         }
-        const size_t streams = (size_t)(stream - context->streams);
         if (!streams)
             return ETZ_OK;
         context->counters.decoder_calls++;
@@ -197,17 +200,20 @@ static void finish(const etz_context *context, const etz_job *job)
 
 etz_status etz_i_decode(etz_context *context, uint32_t count)
 {
-    etz_job *jobs = context->jobs;
-    etz_status status = fetch(context, jobs, count);
-    for (uint32_t i = 0; !status && i < count; i++)
-        status = prepare(context, &jobs[i], context->planes + (size_t)context->planes_step * i);
+    etz_job *const end = context->jobs + count;
+    uint8_t *scratch = context->planes;
+    etz_status status = fetch(context, end, count);
+    for (etz_job *job = context->jobs; !status && job < end; job++) {
+        status = prepare(context, job, scratch);
+        scratch += context->planes_step;
+    }
     for (uint32_t codec = 0; !status && codec < ETZ_MAX_CODECS; codec++)
         if (context->file->decoders[codec])
-            status = decode_streams(context, count, codec);
+            status = decode_streams(context, end, codec);
     if (status)
         return status;
-    for (uint32_t i = 0; i < count; i++)
-        finish(context, &jobs[i]);
+    for (etz_job *job = context->jobs; job < end; job++)
+        finish(context, job);
     context->counters.blocks_decoded += count;
     return ETZ_OK;
 }
