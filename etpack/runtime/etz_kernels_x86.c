@@ -17,6 +17,15 @@
 #define INLINE static __forceinline
 #endif
 
+/* Vectors in arrays stay in registers, and not on the stack, if the loops over them are unrolled; of itself gcc does that only at -O3. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 8")
+#else
+#define UNROLL
+#endif
+
 enum {
     /* Bytes of each of the three runs of which CRCs are made side by side. */
     LONG_RUN = 1024,
@@ -104,6 +113,7 @@ INLINE AVX2 void interleave_8(const uint8_t *const *planes, size_t at, __m256i *
     __m256i lower[4], upper[4];
     interleave_4(planes, at, lower);
     interleave_4(planes + 4, at, upper);
+    UNROLL
     for (int i = 0; i < 4; i++) {
         const __m256i low = _mm256_unpacklo_epi32(lower[i], upper[i]), high = _mm256_unpackhi_epi32(lower[i], upper[i]);
         elements[2 * i] = _mm256_permute2x128_si256(low, high, 0x20);
@@ -134,6 +144,7 @@ INLINE AVX2 size_t merge_4(uint8_t *dest, const uint8_t *const *planes, size_t c
     for (; count - i >= 32; i += 32) {
         __m256i elements[4];
         interleave_4(planes, i, elements);
+        UNROLL
         for (size_t j = 0; j < 4; j++) {
             __m256i value = elements[j];
             if (rotated)
@@ -150,6 +161,7 @@ INLINE AVX2 size_t merge_8(uint8_t *dest, const uint8_t *const *planes, size_t c
     for (; count - i >= 32; i += 32) {
         __m256i elements[8];
         interleave_8(planes, i, elements);
+        UNROLL
         for (size_t j = 0; j < 8; j++) {
             __m256i value = elements[j];
             if (rotated)
@@ -192,6 +204,7 @@ INLINE AVX2 void from_bits_of_256(uint8_t *plane, const uint8_t *const *starts, 
 {
     __m256i words[8];
     interleave_8(starts, group, words);
+    UNROLL
     for (size_t j = 0; j < 8; j++)
         store(plane + 8 * group + 32 * j, transpose_bits(words[j]));
 }
