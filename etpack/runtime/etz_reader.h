@@ -317,6 +317,7 @@ etz_status etz_open(etz_file *file, const etz_source *source, const etz_options 
  *
  * @param[in] batch_blocks Blocks that are fetched, checked and given to decoders together, 1 to 65,535. With 1 a decoder gets
  *     the planes of a block in one call; more is for engines that pipeline.
+ * @param[out] memory Filled on success.
  * @retval ETZ_MEMORY `batch_blocks` is out of bounds.
  * @retval ETZ_LIMIT The sum is more than a size_t holds.
  */

@@ -44,7 +44,7 @@ static etz_status find_row(etz_context *context, etz_page *page, uint32_t number
             return ETZ_CORRUPT;
         page->number = wanted;
     }
-    page->row = page->rows + number % ETZ_ROWS_PER_PAGE * ETZ_ROW_SIZE;
+    page->row = page->rows + (number - wanted * ETZ_ROWS_PER_PAGE) * ETZ_ROW_SIZE;
     return ETZ_OK;
 }
 
@@ -97,7 +97,7 @@ static etz_status find_extent(etz_context *context, uint64_t offset, uint64_t *n
     if (last->content_size && last->content_offset <= offset)
         low = probe = last->number + 1;
     else
-        memset(last, 0, sizeof *last);
+        last->content_offset = last->content_size = 0;
     for (; low < high && !holds(last, offset); probe = low + (high - low) / 2) {
         etz_extent extent;
         const etz_status status = load_extent(context, probe, &extent);
