@@ -53,6 +53,20 @@ static etz_status resolve_codec(const etz_file *file, uint32_t id, etz_i_plane *
     return status && id > ETZ_CODEC_LZ4_BITPLANES && id < ETZ_CODEC_FIRST_PRIVATE ? ETZ_UNSUPPORTED : status;
 }
 
+/* Point a plane at its stream, which begins at the next multiple of the alignment, with zeros before it. */
+static int cut_stream(const etz_job *job, etz_i_plane *plane, uint32_t alignment, uint32_t *position)
+{
+    const uint32_t start = (*position + alignment - 1) & ~(alignment - 1);
+    if (start > job->block.stored_size || plane->stream_size > job->block.stored_size - start)
+        return 0;
+    for (uint32_t i = *position; i < start; i++)
+        if (job->stored[i])
+            return 0;
+    plane->stream = job->stored + start;
+    *position = start + plane->stream_size;
+    return 1;
+}
+
 /* Check the stored bytes of a block and cut them into streams, and give each plane that has a codec its place to be decoded to. */
 static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
 {
@@ -61,7 +75,6 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
     const uint8_t *stored = job->stored;
     const uint32_t stored_size = block->stored_size, width_log2 = (block->filter + 1u) / 2;
     const uint32_t plane_count = UINT32_C(1) << width_log2, plane_size = (uint32_t)block->content_size >> width_log2;
-    const uint32_t alignment = UINT32_C(1) << file->alignment_log2;
     uint32_t position = block->filter ? plane_count * ETZ_DIRECTORY_ROW_SIZE : 0, needed = 0, bits = 0;
     if (stored_size && file->kernels->crc32c(0, stored, stored_size) != block->crc)
         return ETZ_CORRUPT;
@@ -85,15 +98,9 @@ static etz_status prepare(etz_context *context, etz_job *job, uint8_t *scratch)
             job->run = ETZ_I_CONSTANT_RUN;
             continue;
         }
-        const uint32_t start = (position + alignment - 1) & ~(alignment - 1);
-        if (start > stored_size || size > stored_size - start)
-            return ETZ_CORRUPT;
-        for (; position < start; position++)
-            if (stored[position])
-                return ETZ_CORRUPT;
-        position += size;
-        plane->stream = stored + start;
         plane->stream_size = size;
+        if (!cut_stream(job, plane, UINT32_C(1) << file->alignment_log2, &position))
+            return ETZ_CORRUPT;
         plane->codec = ETZ_I_RAW;
         if (id == ETZ_CODEC_RAW ? size != plane_size : !size || size >= plane_size)
             return ETZ_CORRUPT;

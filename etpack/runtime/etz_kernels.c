@@ -70,7 +70,7 @@ static void merge_any(uint8_t *RESTRICT dest, const uint8_t *const *planes, size
 #if defined(__OPTIMIZE_SIZE__)
 #define merge merge_any
 #else
-/* Elements of 8 bytes are rare; of the others, compilers make vector code: one loop for rotated elements and one for others. */
+/* Elements of 8 bytes are rare. Of these two compilers make vector code: one loop for rotated elements and one for others. */
 static void merge_2(uint8_t *RESTRICT dest, const uint8_t *RESTRICT a, const uint8_t *RESTRICT b, size_t count, int rotated)
 {
     for (size_t i = 0; i < count; i++) {
@@ -101,7 +101,7 @@ static void merge(uint8_t *dest, const uint8_t *const *planes, size_t count, uns
 }
 #endif
 
-/* Gather a byte of four rows of bits, as a matrix of 4 by 8, and transpose each half of it, 4 by 4, within itself. */
+/* Gather a byte of each of four rows of bits, and transpose both halves of it, each 4 by 4 bits, in their places. */
 static uint32_t four_rows(const uint8_t *rows, size_t row_size)
 {
     uint32_t word = 0, moved;
