@@ -60,7 +60,7 @@ function merge(base, own) {
   return merged;
 }
 function draw() {
-  document.querySelectorAll("script[data-figure]").forEach(source => {
+  document.querySelectorAll('script[type="application/json"]').forEach(source => {
     const figure = JSON.parse(source.textContent);
     const line = color("--line");
     const axis = {gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true};
