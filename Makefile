@@ -1,7 +1,7 @@
 # make demo   sets everything up in .venv, then packs, inspects, verifies and unpacks a real model
 # make test   sets everything up, then runs the tests; with COVERAGE=1 it counts the branches of etpack that they take
 # make bench  measures etpack against its peers, with BENCH_PLACES="files and folders", or quickly with the example models
-# make sweep, make lint, make format, make wheel-check, make test-export: what CI runs besides
+# make sweep, make test-cross, make lint, make format, make wheel-check, make test-export: what CI runs besides
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,11 +16,12 @@ PIP := -m pip --disable-pip-version-check --quiet
 # As a plain path: the other way has Python import a finder whenever it starts.
 EDITABLE := --config-settings editable_mode=compat -e
 SDK := build/sdk
+CODEC_SOURCES := build/codec-sources
 BRANCHES := build/coverage/report.json
 DEMO := build/demo
 MODEL := examples/models/digits_fp32_xnnpack.pte
 
-.PHONY: demo test sweep lint format wheel-check test-export bench clean
+.PHONY: demo test sweep test-cross runtime-size lint format wheel-check test-export bench clean
 
 demo: $(VENV)/installed
 	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp $(MODEL) $(DEMO)/model.pte
@@ -39,6 +40,14 @@ test: $(VENV)/installed-dev $(SDK)/tried
 # Damages files in some hundred thousand ways, and reads models that cost as much as any may; says how many, and how long it took.
 sweep: $(VENV)/installed-dev
 	$(BIN)/python -m pytest tests/sweep
+
+# The C reader for AArch64, 32-bit Arm and a big-endian machine, under qemu.
+test-cross: $(VENV)/installed-dev $(CODEC_SOURCES)/tried
+	$(BIN)/python -m pytest tests/cross
+
+# Code and stack of the C reader, for this machine's processor and for smaller ones.
+runtime-size: $(VENV)/installed-dev $(CODEC_SOURCES)/tried
+	$(BIN)/python -m benchmarks.runtime_size
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -89,6 +98,14 @@ $(SDK)/tried: tests/export/requirements.txt | $(VENV)/python
 	$(BIN)/python $(PIP) install --no-deps --upgrade --target $(SDK) "$$(grep '^executorch==' tests/export/requirements.txt)" \
 	    || echo "make: ExecuTorch's C++ SDK cannot be installed here" >&2
 	@mkdir -p $(SDK) && touch $@
+
+# Each test that needs them says so if they are not there.
+$(CODEC_SOURCES)/tried: tests/cross/codec_sources.txt | $(VENV)/python
+	@rm -rf $(CODEC_SOURCES) && mkdir -p $(CODEC_SOURCES)
+	@$(BIN)/python $(PIP) download --no-deps --dest $(CODEC_SOURCES) -r $< && cd $(CODEC_SOURCES) \
+	    && for archive in *.tar.gz; do tar -xzf "$$archive"; done \
+	    && cp lz4-*/lz4libs/lz4.[ch] zstandard-*/zstd/*.[ch] . && touch complete tried \
+	    || echo "make: the sources of LZ4 and zstd cannot be fetched: see $<" >&2
 
 # torch goes first and pinned, so that nothing else picks a build of it.
 $(EXPORT_VENV)/installed: pyproject.toml setup.py tests/export/requirements.txt

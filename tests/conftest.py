@@ -13,9 +13,9 @@ import etpack
 from etpack import kernels
 from tests.faults import Faults, faulty_place
 
-# The one needs torch and executorch: `make test-export` runs it in an environment of its own. The other takes minutes:
-# `make sweep`.
-collect_ignore = ["export", "sweep"]
+# The first needs torch and executorch: `make test-export` runs it in an environment of its own. The second takes minutes:
+# `make sweep`. The third needs compilers for other machines: `make test-cross`.
+collect_ignore = ["export", "sweep", "cross"]
 
 # The same examples each time, so that a run says what the change did; --hypothesis-profile=search looks further.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=150)

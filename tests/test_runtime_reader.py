@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import sys
@@ -17,7 +18,7 @@ import etpack
 from etpack import EtpackError, EtzFile, Options, layout
 from etpack.layout import CodecId
 from tests import damage
-from tests.make_etz import EtzSpec, FooterSpec, build_etz
+from tests.make_etz import EtzSpec, ExtentSpec, FooterSpec, build_etz, constant_block, opaque_spec, raw_block
 from tests.runtime_build import ROOT, build, run
 from tests.test_vectors import BAD, GOOD, VECTORS, sidecar
 
@@ -141,20 +142,87 @@ PACKED = {
 
 @pytest.mark.parametrize("name", PACKED)
 def test_random_ranges_of_real_models(tools: Path, example_model: Path, tmp_path: Path, name: str) -> None:
-    packed, ranges = tmp_path / "model.etz", tmp_path / "ranges.txt"
+    packed = tmp_path / "model.etz"
     etpack.compress(example_model, packed, PACKED[name])
-    content = example_model.read_bytes()
-    rng = Random(name)
+    read_random_ranges(tools, packed, example_model.read_bytes(), Random(name))
+
+
+def read_random_ranges(tools: Path, packed: Path, content: bytes, rng: Random) -> None:
+    """Read some hundred ranges in all ways, and compare their checksums."""
     wanted = [(0, 64), (0, 0), (len(content), 0), (0, len(content)), (len(content) - 1, 1)]
     wanted += [(at, 1) for at in range(0, len(content), len(content) // 300)]
     for most in (20, 5000, 200_000):
         for _ in range(100):
             start = rng.randrange(len(content))
             wanted.append((start, min(rng.randrange(most), len(content) - start)))
-    ranges.write_text("".join(f"{start} {size}\n" for start, size in wanted))
-    expected = [f"{start} {size} ok {crc32c(content[start : start + size]):08x}" for start, size in wanted]
     for way in WAYS:
-        assert run(tools / "etz_check", *way, "--ranges", ranges, packed).splitlines() == expected
+        read_ranges(tools, packed, {place: content[place[0] : sum(place)] for place in wanted}, *way)
+
+
+def read_ranges(tools: Path, packed: Path, wanted: dict[tuple[int, int], bytes], *arguments: str) -> None:
+    """Read ranges, given as offset and size, and compare each with what it holds."""
+    ranges = packed.with_name("ranges.txt")
+    ranges.write_text("".join(f"{start} {size}\n" for start, size in wanted))
+    expected = [f"{start} {size} ok {crc32c(content):08x}" for (start, size), content in wanted.items()]
+    assert run(tools / "etz_check", *arguments, "--ranges", ranges, packed).splitlines() == expected
+
+
+FOUR_GIB = 1 << 32
+# A file of some kilobytes may not say that it has so much content, unless it is allowed to.
+EXPAND = ("--limit", "expansion_log2=40")
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: " ".join(way) or "callback")
+def test_content_of_more_than_four_gib(tools: Path, tmp_path: Path, way: tuple[str, ...]) -> None:
+    """Extents on both sides of 4 GiB and of 12 GiB, at distances that 32 bits would take for the same place."""
+    rng = Random("four")
+    size = 3 * FOUR_GIB + 20_000
+    starts = (1000, FOUR_GIB - 6000, FOUR_GIB + 7000, 3 * FOUR_GIB - 5000)
+    pieces = [rng.randbytes(5000), rng.randbytes(12_000), bytes([7]) * 4000, rng.randbytes(9999)]
+    extents = []
+    for start, piece in zip(starts, pieces, strict=True):
+        parts = [piece[at : at + 4096] for at in range(0, len(piece), 4096)]
+        blocks = [raw_block(part) if start != starts[2] else constant_block(7, len(part)) for part in parts]
+        extents.append(ExtentSpec(start, blocks))
+    packed = tmp_path / "model.etz"
+    footer = FooterSpec(content_size=size)
+    packed.write_bytes(build_etz(EtzSpec(b"", extents, footer=footer)))
+
+    def content(start: int, count: int) -> bytes:
+        made = bytearray(count)
+        for at, piece in zip(starts, pieces, strict=True):
+            first, last = max(start, at), min(start + count, at + len(piece))
+            if first < last:
+                made[first - start : last - start] = piece[first - at : last - at]
+        return bytes(made)
+
+    places = [(0, 64), (size - 1, 1), (size, 0), (2 * FOUR_GIB, 500)]
+    for start, piece in zip(starts, pieces, strict=True):
+        places += [(at % FOUR_GIB + high, 64) for at in (start, start + 4500) for high in range(0, size, FOUR_GIB)]
+        places += [(start - 900, len(piece) + 1800), (start + 1, 4096), (start + len(piece) - 1, 2), (start, len(piece))]
+    places += [(rng.randrange(FOUR_GIB - 9000, FOUR_GIB + 12_000), rng.randrange(6000)) for _ in range(200)]
+    read_ranges(tools, packed, {place: content(*place) for place in places if sum(place) <= size}, *way, *EXPAND)
+
+
+def test_a_file_of_more_than_four_gib(tools: Path, tmp_path: Path) -> None:
+    """Blocks, tables and footer lie behind a hole of 4 GiB, where 32 bits would find the header's place again."""
+    content = Random("hole").randbytes(20_000)
+    packed = tmp_path / "model.etz"
+    with EtzFile(build_etz(opaque_spec(content))) as near:
+        spec = opaque_spec(content)
+        for block, entry in zip(spec.blocks, map(near.entry, range(near.block_count)), strict=True):
+            block.stored_offset = entry.stored_offset + FOUR_GIB
+        for said, section in zip(spec.sections, near.sections, strict=True):
+            said.stored_offset = section.stored_offset + FOUR_GIB
+    data = build_etz(spec)
+    with packed.open("wb") as file:
+        file.write(data[: layout.HEADER_SIZE])
+        file.seek(FOUR_GIB, os.SEEK_CUR)
+        file.write(data[layout.HEADER_SIZE :])
+    places = [(0, len(content)), (0, 0), *((at, 700) for at in range(0, len(content) - 700, 333))]
+    for way in ((), ("--batch", "3")):
+        wanted = {(at, size): content[at : at + size] for at, size in places}
+        read_ranges(tools, packed, wanted, "--file", *way)
 
 
 def test_a_range_that_leaves_the_content_is_the_callers_mistake(

@@ -3,7 +3,8 @@
  *     etz_check [OPTIONS] FILE...     one line for each file:
  *     FILE open=SLUG read=SLUG released=BYTES crc=CRC32C blocks=N decoded=N reads=N bytes=N calls=N streams=N
  *
- *     --memory           the file's bytes as memory; otherwise by a callback
+ *     --memory           the file's bytes as memory; otherwise by a callback that copies from them
+ *     --file             by a callback that reads the file, which may be larger than memory
  *     --portable         portable kernels; otherwise the best ones
  *     --batch N          blocks decoded together
  *     --blocks           block by block, until one fails: `released` is what came before, zeros of gaps with it
@@ -20,6 +21,7 @@
  * Ends with 0 if everything was done, whatever came of it; with 2 if an argument or the machine was at fault.
  */
 #define _POSIX_C_SOURCE 200809L
+#define _FILE_OFFSET_BITS 64 /* or a file ends at 2 GiB on 32-bit machines */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,7 @@
 
 typedef struct settings {
     int in_memory;
+    int in_file;
     int by_block;
     int count;
     int needs;
@@ -47,12 +50,14 @@ typedef struct settings {
 
 typedef struct bytes {
     uint8_t *data;
-    size_t size;
+    uint64_t size;
 } bytes;
 
 /* A source that counts, and fails when it is told to. */
 typedef struct fake_device {
     bytes stored;
+    /* NULL if the bytes are in memory. */
+    FILE *stream;
     unsigned long calls;
     unsigned long fail_at;
 } fake_device;
@@ -63,6 +68,13 @@ static void die(const char *what, const char *which)
     exit(2);
 }
 
+static size_t addressable(uint64_t size)
+{
+    if (size > SIZE_MAX / 2)
+        die("it is more than this machine can address", "malloc");
+    return (size_t)size;
+}
+
 static void *allocate(size_t size)
 {
     void *data = malloc(size ? size : 1);
@@ -71,21 +83,30 @@ static void *allocate(size_t size)
     return data;
 }
 
-static bytes load_file(const char *path)
+static fake_device open_device(const char *path, const settings *set)
 {
-    FILE *stream = fopen(path, "rb");
-    bytes file = {NULL, 0};
-    if (!stream || fseek(stream, 0, SEEK_END))
+    fake_device device = {{NULL, 0}, fopen(path, "rb"), 0, set->fail_at};
+    if (!device.stream || fseeko(device.stream, 0, SEEK_END))
         die("cannot read", path);
-    const long size = ftell(stream);
-    rewind(stream);
-    file.size = (size_t)size;
+    device.stored.size = (uint64_t)ftello(device.stream);
+    if (set->in_file)
+        return device;
+    rewind(device.stream);
+    const size_t size = addressable(device.stored.size);
     /* No byte more: a sanitizer then sees every byte that is read behind the end. */
-    file.data = allocate(file.size);
-    if (fread(file.data, 1, file.size, stream) != file.size)
+    device.stored.data = allocate(size);
+    if (fread(device.stored.data, 1, size, device.stream) != size)
         die("cannot read", path);
-    fclose(stream);
-    return file;
+    fclose(device.stream);
+    device.stream = NULL;
+    return device;
+}
+
+static void close_device(fake_device *device)
+{
+    if (device->stream)
+        fclose(device->stream);
+    free(device->stored.data);
 }
 
 static int read_device(void *user, uint64_t offset, void *dest, size_t size)
@@ -96,6 +117,8 @@ static int read_device(void *user, uint64_t offset, void *dest, size_t size)
         return -1;
     if (size == 0 || offset > device->stored.size || size > device->stored.size - offset)
         die("the reader asked for what is not there", "read_at");
+    if (device->stream)
+        return fseeko(device->stream, (off_t)offset, SEEK_SET) || fread(dest, 1, size, device->stream) != size;
     memcpy(dest, device->stored.data + offset, size);
     return 0;
 }
@@ -151,7 +174,7 @@ static void read_ranges(etz_context *context, const char *path)
     if (!list)
         die("cannot read", path);
     while (fscanf(list, "%" SCNu64 " %" SCNu64, &offset, &size) == 2) {
-        uint8_t *dest = allocate((size_t)size);
+        uint8_t *dest = allocate(addressable(size));
         memset(dest, 0x5A, (size_t)size);
         const etz_status status = etz_read(context, offset, dest, (size_t)size);
         printf("%" PRIu64 " %" PRIu64 " %s %08" PRIx32 "\n", offset, size, etz_status_slug(status),
@@ -212,7 +235,7 @@ static void print_outcome(const char *path, etz_status status, const uint8_t *de
 
 static void read_file(const char *path, const settings *set)
 {
-    fake_device device = {load_file(path), 0, set->fail_at};
+    fake_device device = open_device(path, set);
     const etz_options options = {set->decoders, set->decoder_count, set->kernels, &set->limits};
     etz_source source = {set->in_memory ? NULL : read_device, &device, device.stored.data, device.stored.size};
     etz_file file;
@@ -220,7 +243,7 @@ static void read_file(const char *path, const settings *set)
     const etz_status opened = etz_open(&file, &source, &options);
     if (opened) {
         printf("%s open=%s\n", path, etz_status_slug(opened));
-        free(device.stored.data);
+        close_device(&device);
         return;
     }
     if (set->needs) {
@@ -228,12 +251,12 @@ static void read_file(const char *path, const settings *set)
         if (etz_memory_needed(&file, set->batch, &memory))
             die("no memory is enough", path);
         printf("%s %lu\n", path, (unsigned long)memory.size);
-        free(device.stored.data);
+        close_device(&device);
         return;
     }
     etz_status status = start(&made, &file, set);
     uint64_t released = 0, blocks = 0;
-    uint8_t *dest = allocate(set->ranges ? 0 : (size_t)file.content_size);
+    uint8_t *dest = allocate(set->ranges ? 0 : addressable(file.content_size));
     if (!status && set->bench > 0) {
         printf("%s bytes=%" PRIu64 " copy=%.2f read=%.2f GB/s\n", path, file.content_size,
                best_rate(NULL, dest, (size_t)file.content_size, set->bench / 4),
@@ -250,7 +273,7 @@ static void read_file(const char *path, const settings *set)
     }
     free(made.allocation);
     free(dest);
-    free(device.stored.data);
+    close_device(&device);
 }
 
 static void read_listed(const char *list_path, const settings *set)
@@ -309,6 +332,7 @@ int main(int argc, char **argv)
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         const char *option = argv[i] + 2, *value = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(option, "memory")) { set.in_memory = 1; continue; }
+        if (!strcmp(option, "file")) { set.in_file = 1; continue; }
         if (!strcmp(option, "portable")) { set.kernels = NULL; continue; }
         if (!strcmp(option, "blocks")) { set.by_block = 1; continue; }
         if (!strcmp(option, "count")) { set.count = 1; continue; }
