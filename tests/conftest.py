@@ -13,8 +13,8 @@ import etpack
 from etpack import kernels
 from tests.faults import Faults, faulty_place
 
-# The first needs torch and executorch: `make test-export` runs it in an environment of its own. The second takes minutes:
-# `make sweep`. The third needs compilers for other machines: `make test-cross`.
+# The first needs torch and executorch: `make test-export` runs it in an environment of its own. The second takes
+# minutes: `make sweep`. The third needs compilers for other machines: `make test-cross`.
 collect_ignore = ["export", "sweep", "cross"]
 
 # The same examples each time, so that a run says what the change did; --hypothesis-profile=search looks further.

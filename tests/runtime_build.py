@@ -57,7 +57,8 @@ def build(name: str, *options: str) -> Path:
     """Return the folder of the built programs; where they cannot be built, skip the test, or fail it in CI."""
     missing = _missing()
     if missing:
-        leave_out(f"the C reader needs {missing}; on Debian and Ubuntu: apt-get install gcc cmake liblz4-dev libzstd-dev")
+        packages = "gcc cmake liblz4-dev libzstd-dev"
+        leave_out(f"the C reader needs {missing}; on Debian and Ubuntu: apt-get install {packages}")
     return build_programs(name, *options)
 
 

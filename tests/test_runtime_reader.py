@@ -199,7 +199,12 @@ def test_content_of_more_than_four_gib(tools: Path, tmp_path: Path, way: tuple[s
     places = [(0, 64), (size - 1, 1), (size, 0), (2 * FOUR_GIB, 500)]
     for start, piece in zip(starts, pieces, strict=True):
         places += [(at % FOUR_GIB + high, 64) for at in (start, start + 4500) for high in range(0, size, FOUR_GIB)]
-        places += [(start - 900, len(piece) + 1800), (start + 1, 4096), (start + len(piece) - 1, 2), (start, len(piece))]
+        places += [
+            (start, len(piece)),
+            (start - 900, len(piece) + 1800),
+            (start + 1, 4096),
+            (start + len(piece) - 1, 2),
+        ]
     places += [(rng.randrange(FOUR_GIB - 9000, FOUR_GIB + 12_000), rng.randrange(6000)) for _ in range(200)]
     read_ranges(tools, packed, {place: content(*place) for place in places if sum(place) <= size}, *way, *EXPAND)
 

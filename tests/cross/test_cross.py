@@ -1,6 +1,7 @@
 """The C reader built for other processors, and run under qemu: tests of the reader, and what they show here besides.
 
-32-bit Arm has addresses, and a `size_t`, of 32 bits; s390x has its bytes in the other order; AArch64 has kernels of its own.
+32-bit Arm has addresses, and a `size_t`, of 32 bits; s390x has its bytes in the other order; AArch64 has kernels of its
+own.
 """
 
 from __future__ import annotations
@@ -90,7 +91,9 @@ def _emulator(target: Target) -> str | None:
 def _builds(target: Target) -> bool:
     """Whether a program can be linked for this target."""
     command = [target.compiler, "-static", "-xc", "-", "-o", "/dev/null"]
-    program = f"#if !({target.facts})\n#error another machine\n#endif\n#include <stdio.h>\nint main(void) {{ return 0; }}"
+    program = (
+        f"#if !({target.facts})\n#error another machine\n#endif\n#include <stdio.h>\nint main(void) {{ return 0; }}"
+    )
     try:
         done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
     except FileNotFoundError:
