@@ -3,12 +3,16 @@
  * hash of the outputs, the time that loading took, and the memory in use.
  *
  *     runner model.etz --loader etz [--method forward] [--data weights.ptd] [--threads 2] [--align 128]
- *                      [--huge-pages 0|1] [--retain] [--load-only] [--log calls.jsonl]
+ *                      [--huge-pages 0|1] [--retain] [--load-only] [--throttle MB_PER_SECOND] [--log calls.jsonl]
  *     runner model.pte --loader file|mmap|buffer ...
  *
- * `--data` names the external weights, packed if the model is. `--log` writes down every call that ExecuTorch makes of the
+ * `--data` names the external weights, packed if the model is. `--throttle` makes storage as slow as that
+ * (throttled_data_loader.h), and prints how many bytes were read. `--log` writes down every call that ExecuTorch makes of the
  * loaders, and every free (tracing_data_loader.h). The exit status is 0, 1 if ExecuTorch reports an error, 2 for wrong usage.
  */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cinttypes>
 #include <cstdint>
@@ -28,6 +32,7 @@
 #include <executorch/runtime/platform/platform.h>
 
 #include "etz_data_loader.h"
+#include "throttled_data_loader.h"
 #include "tracing_data_loader.h"
 
 using executorch::extension::BufferDataLoader;
@@ -64,6 +69,7 @@ struct Arguments {
   std::string method = "forward";
   std::string log;
   bool load_only = false;
+  std::shared_ptr<Throttle> throttle;
   etpack::EtzDataLoaderOptions options;
 };
 
@@ -101,6 +107,12 @@ bool parse(int count, char** values, Arguments* out) {
       out->options.threads = strtoull(value, nullptr, 10);
     } else if (name == "--align") {
       out->options.alignment = strtoull(value, nullptr, 10);
+    } else if (name == "--throttle") {
+      const double speed = strtod(value, nullptr);
+      if (!(speed > 0)) {
+        return false;
+      }
+      out->throttle = std::make_shared<Throttle>(speed);
     } else if (name == "--huge-pages") {
       out->options.huge_pages = strcmp(value, "0") != 0;
     } else {
@@ -131,7 +143,7 @@ class WholeFileLoader final : public DataLoader {
   BufferDataLoader loader_;
 };
 
-Result<std::unique_ptr<DataLoader>> read_whole_file(const char* path) {
+Result<std::unique_ptr<DataLoader>> read_whole_file(const char* path, Throttle* throttle) {
   FILE* const file = fopen(path, "rb");
   if (file == nullptr) {
     return Error::AccessFailed;
@@ -139,8 +151,10 @@ Result<std::unique_ptr<DataLoader>> read_whole_file(const char* path) {
   fseek(file, 0, SEEK_END);
   std::vector<uint8_t> bytes(static_cast<size_t>(ftell(file)));
   rewind(file);
+  const Throttle::Time there = throttle == nullptr ? Throttle::Time() : throttle->begin(bytes.size());
   const size_t got = fread(bytes.data(), 1, bytes.size(), file);
   fclose(file);
+  Throttle::wait(there);
   if (got != bytes.size()) {
     return Error::AccessFailed;
   }
@@ -155,18 +169,65 @@ Result<std::unique_ptr<DataLoader>> owned(Result<Loader> loader) {
   return std::unique_ptr<DataLoader>(std::make_unique<Loader>(std::move(loader.get())));
 }
 
+/// An EtzDataLoader and the slow file that it reads.
+class ThrottledEtzLoader final : public DataLoader {
+ public:
+  ThrottledEtzLoader(std::unique_ptr<ThrottledFile> file, etpack::EtzDataLoader loader)
+      : file_(std::move(file)), loader_(std::move(loader)) {}
+
+  Result<executorch::runtime::FreeableBuffer> load(size_t offset, size_t size, const SegmentInfo& info) const override {
+    return loader_.load(offset, size, info);
+  }
+  Error load_into(size_t offset, size_t size, const SegmentInfo& info, void* buffer) const override {
+    return loader_.load_into(offset, size, info, buffer);
+  }
+  Result<size_t> size() const override {
+    return loader_.size();
+  }
+
+ private:
+  const std::unique_ptr<ThrottledFile> file_;
+  const etpack::EtzDataLoader loader_;
+};
+
+Result<std::unique_ptr<DataLoader>> open_throttled_etz(const Arguments& arguments, const char* path) {
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  const off_t end = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+  if (end < 0) {
+    return Error::AccessFailed;
+  }
+  auto file = std::make_unique<ThrottledFile>(fd, arguments.throttle);
+  auto loader = etpack::EtzDataLoader::from_callback(
+      ThrottledFile::read_at, file.get(), static_cast<uint64_t>(end), arguments.options);
+  if (!loader.ok()) {
+    return loader.error();
+  }
+  return std::unique_ptr<DataLoader>(
+      std::make_unique<ThrottledEtzLoader>(std::move(file), std::move(loader.get())));
+}
+
+Result<std::unique_ptr<DataLoader>> throttled(
+    Result<std::unique_ptr<DataLoader>> loader,
+    const std::shared_ptr<Throttle>& throttle) {
+  if (loader.ok() && throttle != nullptr) {
+    loader.get() = std::make_unique<ThrottledDataLoader>(std::move(loader.get()), throttle);
+  }
+  return loader;
+}
+
 Result<std::unique_ptr<DataLoader>> open_loader(const Arguments& arguments, const char* path) {
   if (arguments.loader == "file") {
-    return owned(FileDataLoader::from(path));
+    return throttled(owned(FileDataLoader::from(path)), arguments.throttle);
   }
   if (arguments.loader == "mmap") {
-    return owned(MmapDataLoader::from(path, MmapDataLoader::MlockConfig::NoMlock));
+    return throttled(owned(MmapDataLoader::from(path, MmapDataLoader::MlockConfig::NoMlock)), arguments.throttle);
   }
   if (arguments.loader == "buffer") {
-    return read_whole_file(path);
+    return read_whole_file(path, arguments.throttle.get());
   }
   if (arguments.loader == "etz") {
-    return owned(etpack::EtzDataLoader::from(path, arguments.options));
+    return arguments.throttle == nullptr ? owned(etpack::EtzDataLoader::from(path, arguments.options))
+                                         : open_throttled_etz(arguments, path);
   }
   return Error::InvalidArgument;
 }
@@ -359,6 +420,9 @@ int run(const Arguments& arguments, const std::shared_ptr<TraceLog>& log) {
     phase("method loaded");
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     printf("load_seconds: %.6f\n", seconds.count());
+    if (arguments.throttle != nullptr) {
+      printf("bytes_read: %" PRIu64 "\n", arguments.throttle->bytes());
+    }
     print_memory("loaded");
 
     if (!arguments.load_only) {
@@ -400,7 +464,7 @@ int main(int count, char** values) {
     fprintf(
         stderr,
         "usage: runner MODEL [--loader file|mmap|buffer|etz] [--method NAME] [--data FILE] [--log FILE] [--load-only]\n"
-        "              [--threads N] [--align N] [--huge-pages 0|1] [--retain]\n");
+        "              [--threads N] [--align N] [--huge-pages 0|1] [--retain] [--throttle MB_PER_SECOND]\n");
     return 2;
   }
   if (arguments.log.empty()) {
