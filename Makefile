@@ -78,7 +78,7 @@ test-export: $(EXPORT_VENV)/installed
 	$(EXPORT_BIN)/python -m pytest tests/export
 
 # With no places given, the results stand apart, so that they do not replace those that were measured with large models.
-bench: $(BENCH_VENV)/installed
+bench: $(BENCH_VENV)/installed $(SDK)/tried
 	$(BENCH_BIN)/python -m benchmarks --results $(BENCH_RESULTS) $(or $(strip $(BENCH_PLACES)),examples/models)
 
 $(VENV)/python:

@@ -12,17 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import memory, opening, random_reads, ratio, throughput
+from benchmarks import device, memory, opening, random_reads, ratio, throughput
 from benchmarks.part import RESULTS, Results, Row, block_name, distinct, table
 from benchmarks.places import LARGE, MEGABYTE
 from benchmarks.random_reads import is_peer
 from benchmarks.ratio import DEFAULT_BLOCK, best_whole_file_peer, smallest
 
 # In the order in which they are measured: opening uses files that memory packs.
-PARTS = (ratio.PART, throughput.PART, random_reads.PART, memory.PART, opening.PART)
+PARTS = (ratio.PART, throughput.PART, random_reads.PART, memory.PART, opening.PART, device.PART)
 
 _HUGE = 1500 * MEGABYTE
 _CACHED = 16 * MEGABYTE
+# What is less memory by so much is visibly less.
+_VISIBLE = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ def targets(rows: dict[str, list[Row]]) -> list[Target]:
         *_random_targets(rows["random_reads"]),
         *_inspect_targets(rows["opening"]),
         *_memory_targets(rows["memory"]),
+        *_loading_targets([row for row in rows["device"] if row["kind"] == "load"]),
+        *_decoding_targets([row for row in rows["device"] if row["kind"] == "decode"]),
     ]
 
 
@@ -148,6 +152,61 @@ def _memory_targets(rows: list[Row]) -> Iterator[Target]:
         text = f"`etpack --version` {starts['etpack --version']:.0f} ms; " + ", ".join(others)
         found.append((text, starts["etpack --version"] < 150))
     yield _judge("start-up takes less than 150 ms", found)
+
+
+def _loading_targets(rows: list[Row]) -> Iterator[Target]:
+    by_name = {(row["file"], row["storage"], row["name"]): row for row in rows}
+    files = distinct(rows, "file")
+    speed = 200
+    found = []
+    for file in files:
+        names = (device.PEER, "etpack zstd, 2 threads", "etpack zstd, 1 thread", "etpack lz4, 2 threads")
+        same = [by_name[key] for name in names if (key := (file, f"{speed} MB/s", name)) in by_name]
+        if len(same) == len(names):
+            two, one, lz4 = (row["saved"]["median"] * 1000 for row in same[1:])
+            wanted = device.saving_wanted(same[1], same[0]["read"], speed) * 1000
+            text = f"{_stem(file)} {two:.0f} ms, {wanted:.0f} wanted (one thread {one:.0f}, LZ4 {lz4:.0f})"
+            found.append((text, two >= wanted))
+    goal = f"loading at {speed} MB/s, two threads, saves 0.9 of what the smaller size takes off `FileDataLoader`'s time"
+    yield _judge(goal, found)
+    found = []
+    for file in files:
+        ours, lz4 = (by_name.get((file, device.WARM, f"etpack {codec}, 2 threads")) for codec in device.CODECS)
+        if ours and lz4 and ours["class"] in ("BF16", "FP32") and "ratio" in ours:
+            times = ours["ratio"]
+            spread = f"{times['low']:.2f} to {times['high']:.2f}"
+            text = f"{_stem(file)} {times['median']:.2f} times as fast ({spread}), LZ4 {lz4['ratio']['median']:.2f}"
+            found.append((text, times["median"] > 1))
+    yield _judge("loading BF16 and FP32 warm, two threads, is faster than with `FileDataLoader`", found)
+    yield from _loading_memory_targets(by_name, files)
+
+
+def _loading_memory_targets(by_name: dict[tuple[str, str, str], Row], files: list[str]) -> Iterator[Target]:
+    close, below = [], []
+    for file in files:
+        ours = by_name.get((file, device.WARM, "etpack zstd, 1 thread"))
+        peer, buffer = (by_name.get((file, device.WARM, name)) for name in (device.PEER, "BufferDataLoader"))
+        if ours and peer:
+            more = [(ours[what] - peer[what]) / MEGABYTE for what in ("peak", "resident")]
+            close.append((f"{_stem(file)} {more[0]:+.1f} and {more[1]:+.1f} MB", max(more) <= 1))
+        if ours and buffer and "xnnpack" in file:
+            less = [ours[what] / buffer[what] - 1 for what in ("peak", "resident")]
+            below.append((f"{_stem(file)} {less[0]:+.0%} and {less[1]:+.0%}", max(less) < -_VISIBLE))
+    yield _judge("peak, and memory when loaded, one thread: at most 1 MB above `FileDataLoader`'s", close)
+    yield _judge(f"the same, XNNPACK: below `BufferDataLoader`'s by more than {_VISIBLE:.0%}", below)
+
+
+def _decoding_targets(rows: list[Row]) -> Iterator[Target]:
+    speeds = {(row["file"], row["name"]): row for row in rows}
+    for kind, part, wanted in (("BF16", "", 2.5), ("FP32", "minilm", 3.0)):
+        found = []
+        for file in distinct([row for row in rows if row["class"] == kind and part in row["file"]], "file"):
+            names = ("etpack zstd", "etpack lz4", "memcpy")
+            ours, lz4, copy = (speeds[file, name]["gb_per_s"]["median"] for name in names)
+            best = speeds[file, names[0]]["best"]
+            text = f"{_stem(file)} {ours:.2f} GB/s (best {best:.2f}), LZ4 {lz4:.2f}, memcpy {copy:.1f}"
+            found.append((text, ours >= wanted))
+        yield _judge(f"one core decodes {part.replace('minilm', 'MiniLM ')}{kind} at {wanted} GB/s or more", found)
 
 
 def _stem(file: str) -> str:
