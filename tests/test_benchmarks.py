@@ -172,7 +172,8 @@ def test_goals_that_were_not_measured_say_so() -> None:
 def test_the_summary_of_recorded_results_judges_what_they_have(tmp_path: Path) -> None:
     rows = summary.load(RECORDED)
     met = {target.goal: target.met for target in summary.targets(rows)}
-    assert sum(value is None for value in met.values()) == 11  # files over 500 MB, 16 MB and 1.6 GB, BF16, MiniLM: none is recorded
+    # Files over 500 MB, 16 MB and 1.6 GB, BF16 and MiniLM: none is recorded.
+    assert sum(value is None for value in met.values()) == 11
     for path in RECORDED.glob("*.json"):
         shutil.copy(path, tmp_path)
     summary.write(tmp_path)
