@@ -126,7 +126,7 @@ def test_json_follows_its_schema(model: Path, tmp_path: Path, validator: Draft20
     compress(model, etz)
     compress(model, opaque, Options(opaque=True))
     result = CliRunner().invoke(
-        cli, ["inspect", "--json", "--blocks", "--tensors", "--memory", *map(str, (model, etz, opaque))]
+        cli, ["inspect", "--json", "--blocks", "--tensors", "--tree", "--memory", *map(str, (model, etz, opaque))]
     )
     assert result.exit_code == 0, result.output
     value = json.loads(result.stdout)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from etpack.describe.tables import MOST_ROWS, Rows
+from etpack.describe.tables import MOST_ROWS, WIDE, Rows
 from etpack.describe.words import human, listed, plural, safe
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def print_loading(simulation: Simulation, console: Console, *, everything: bool)
         rows.add(
             loader.loader.value,
             _bounded(peak),
-            _step(simulation.steps[peak.step], backend=False),
+            step_name(simulation.steps[peak.step], backend=False),
             _bounded(after),
             _freed_by(after),
         )
@@ -52,7 +53,7 @@ def _bounded(moment: Moment) -> str:
     return f"{about}{least}{human(total)}"
 
 
-def _step(step: Step, *, backend: bool = True) -> str:
+def step_name(step: Step, *, backend: bool = True) -> str:
     method = "" if step.method is None else safe(step.method, 40)
     if step.stage.value == "delegate":
         return f"{method}: delegate {step.delegate}" + (f", {safe(step.backend or '', 40)}" if backend else "")
@@ -120,7 +121,7 @@ def _print_details(simulation: Simulation, events: Sequence[Event], console: Con
 
 
 def _print_parts(loader: LoaderMemory, simulation: Simulation, console: Console) -> None:
-    when = _step(simulation.steps[loader.peak.step])
+    when = step_name(simulation.steps[loader.peak.step])
     title = f"At the peak with {loader.loader.value}: {human(loader.peak.footprint.total)} in {when}"
     rows = Rows(console, title, ">size", "what", "method", "backend", "freed by")
     for part in loader.peak.parts[:MOST_ROWS]:
@@ -132,26 +133,67 @@ def _print_parts(loader: LoaderMemory, simulation: Simulation, console: Console)
 
 
 def _print_steps(loader: LoaderMemory, simulation: Simulation, console: Console, everything: bool) -> None:
+    """Print a bar for each step: what is in memory after it, and, lighter, what was there at its peak."""
     steps = [
-        (step, memory)
-        for step, memory in zip(simulation.steps, loader.steps or (), strict=False)
-        if step.is_loading
+        (number, memory)
+        for number, memory in enumerate(loader.steps or ())
+        if simulation.steps[number].is_loading
     ]  # fmt: skip
     highest = loader.peak.footprint.total or 1
-    rows = Rows(console, f"Step by step with {loader.loader.value}", "step", ">peak", ">after", "peak")
-    shown = steps if everything else _telling(steps)
-    for step, memory in shown:
-        peak = memory.peak.total
-        rows.add(_step(step), human(peak), human(memory.after.total), "█" * round(_BAR * peak / highest))
+    asked = traffic(simulation)
+    columns = ["step", ">peak", ">after", "after, peak"] + (["~loads", ">frees"] if console.width >= WIDE else [])
+    rows = Rows(console, f"Step by step with {loader.loader.value}", *columns)
+    shown = steps if everything else _telling(steps, asked, loader.peak.step)
+    several = len({simulation.steps[number].backend for number, _ in steps} - {None}) > 1
+    for number, memory in shown:
+        peak, after = memory.peak.total, memory.after.total
+        name = step_name(simulation.steps[number], backend=several)
+        cells = [name, human(peak), human(after), _bar(after, peak, highest)]
+        if console.width >= WIDE:
+            cells += [asked[number].loads, human(asked[number].freed) if asked[number].freed else ""]
+        rows.add(*cells)
     rows.print()
     if len(shown) < len(steps):
         console.print(f"+ {plural(len(steps) - len(shown), 'more step')}; --all shows them", style="dim")
 
 
-def _telling(steps: list[tuple[Step, StepMemory]]) -> list[tuple[Step, StepMemory]]:
-    """Return the steps with the highest peaks, in order."""
-    chosen = sorted(range(len(steps)), key=lambda number: -steps[number][1].peak.total)[:MOST_ROWS]
-    return [steps[number] for number in sorted(chosen)]
+def _bar(after: int, peak: int, highest: int) -> str:
+    full = round(_BAR * after / highest)
+    return "█" * full + "░" * (round(_BAR * peak / highest) - full)
+
+
+@dataclass
+class Traffic:
+    """What one step asks of a data loader, in bytes."""
+
+    by_kind: dict[str, int]
+    freed: int = 0
+
+    @property
+    def loads(self) -> str:
+        """What is loaded, in words: 3.2 KiB delegate, 476.5 KiB named data."""
+        return ", ".join(f"{human(size)} {kind}" for kind, size in self.by_kind.items())
+
+
+def traffic(simulation: Simulation) -> list[Traffic]:
+    """Return what each step loads and frees; the same with all loaders, though BufferDataLoader keeps what is freed."""
+    found = [Traffic({}) for _ in simulation.steps]
+    for event in simulation.events or ():
+        if event.load is None:
+            continue
+        step = found[event.step]
+        if event.action.value == "free":
+            step.freed += event.load.size
+        else:
+            kind = event.load.kind.value
+            step.by_kind[kind] = step.by_kind.get(kind, 0) + event.load.size
+    return found
+
+
+def _telling(steps: list[tuple[int, StepMemory]], asked: list[Traffic], peak: int) -> list[tuple[int, StepMemory]]:
+    """Return the steps that load most, and the one with the peak, in order."""
+    chosen = sorted(steps, key=lambda step: (step[0] != peak, -sum(asked[step[0]].by_kind.values())))[:MOST_ROWS]
+    return sorted(chosen, key=lambda step: step[0])
 
 
 def _print_events(events: Sequence[Event], simulation: Simulation, console: Console, everything: bool) -> None:
@@ -159,7 +201,7 @@ def _print_events(events: Sequence[Event], simulation: Simulation, console: Cons
     shown = events if everything else events[:MOST_ROWS]
     for event in shown:
         load = event.load
-        step = _step(simulation.steps[event.step])
+        step = step_name(simulation.steps[event.step])
         if load is None:
             rows.add(event.action.value, "", "", f"{event.live_size:,}", "", step)
             continue

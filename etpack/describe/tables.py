@@ -246,8 +246,8 @@ def _planned(method: MethodReport) -> str:
 
 
 def print_tensors(report: Report, console: Console, *, everything: bool) -> None:
-    """Print the tensors that have bytes in the file, or in a .ptd."""
-    tensors = report.tensors or ()
+    """Print the tensors that have bytes in the file, the largest first, and then those in a .ptd."""
+    tensors = sorted(report.tensors or (), key=lambda tensor: -tensor.data.size if tensor.data else 0)
     if not tensors:
         console.print("\nTensors (0)", style="bold")
         return

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from etpack.describe import loading, memory, tables
+from etpack.describe.map import print_map
+from etpack.describe.tree import print_tree
 from etpack.describe.words import both, coding, human, plural, ratio, safe
 
 if TYPE_CHECKING:
@@ -51,10 +53,13 @@ def print_report(report: Report, console: Console, *, everything: bool = False) 
 
 def _print_all(report: Report, console: Console, everything: bool) -> None:
     _print_summary(report, console)
+    print_map(report, console)
     tables.print_extents(report, console, everything=everything)
     tables.print_roles(report, console)
     if report.methods:
         tables.print_methods(report.methods, console, everything=everything)
+    if report.tree:
+        print_tree(report.tree, console, everything=everything)
     if report.tensors is not None:
         tables.print_tensors(report, console, everything=everything)
     if report.blocks is not None:

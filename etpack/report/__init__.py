@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from etpack.report.build import Device, inspect_file, read_data_file
+from etpack.report.build import Device, inspect_file, read_data_file, with_loaders
+from etpack.report.tree import folded, method_tree, role_tree
 from etpack.report.values import (
     BlockReport,
     DelegateReport,
@@ -10,6 +11,7 @@ from etpack.report.values import (
     ExtentReport,
     MemoryReport,
     MethodReport,
+    Node,
     Packing,
     PlaneReport,
     ProgramReport,
@@ -29,6 +31,7 @@ __all__ = [
     "ExtentReport",
     "MemoryReport",
     "MethodReport",
+    "Node",
     "Packing",
     "PlaneReport",
     "ProgramReport",
@@ -38,6 +41,10 @@ __all__ = [
     "StoredExtent",
     "Total",
     "VerdictTotal",
+    "folded",
     "inspect_file",
+    "method_tree",
     "read_data_file",
+    "role_tree",
+    "with_loaders",
 ]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from etpack.errors import LimitError, PteError, UnsupportedError, naming
 from etpack.layout import DEFAULT_BLOCK_SIZE
 from etpack.limits import Limits
-from etpack.memory import Backends, Speeds, Storage, Verdict, find_uses, group_uses, load_backends, simulate
+from etpack.memory import Backends, Loader, Speeds, Storage, Verdict, find_uses, group_uses, load_backends, simulate
 from etpack.plan import Extent, cut_model
 from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_blobs, read_model
 from etpack.reader import EtzFile, is_etz
 from etpack.report.packed import describe_blocks, describe_storage
 from etpack.report.storage import packed_storage, plain_storage
+from etpack.report.tree import method_tree
 from etpack.report.values import (
     DelegateReport,
     ExtentReport,
@@ -55,6 +56,7 @@ def inspect_file(
     blocks: bool = False,
     tensors: bool = False,
     memory: bool = False,
+    tree: bool = False,
     device: Device | None = None,
     limits: Limits | None = None,
 ) -> Report:
@@ -69,6 +71,7 @@ def inspect_file(
         blocks: List the blocks of an `.etz`, which reads a few bytes of each.
         tensors: List the tensors.
         memory: List every load and free, and what is in memory at each step.
+        tree: Give the content by method and delegate, down to the tensors.
         device: What the model is loaded with.
         limits: What an `.etz` may ask for.
 
@@ -87,7 +90,22 @@ def inspect_file(
     finally:
         if opened is not source:
             opened.close()
+    if tree:
+        report = replace(report, tree=method_tree(report))
     return report if tensors else replace(report, tensors=None)
+
+
+def with_loaders(report: Report, loaders: Collection[Loader]) -> Report:
+    """Return a report that tells of these loaders only.
+
+    A bundled program keeps the one loader that it can be run from.
+    """
+    memory = report.memory
+    if memory is None or memory.simulation is None:
+        return report
+    chosen = tuple(each for each in memory.simulation.loaders if each.loader in loaders)
+    simulation = replace(memory.simulation, loaders=chosen or memory.simulation.loaders)
+    return replace(report, memory=replace(memory, simulation=simulation))
 
 
 def read_data_file(source: SourceLike, *, limits: Limits | None = None) -> ModelFile:
@@ -170,6 +188,7 @@ def _report(
         program=_program(model) if model else None,
         methods=_methods(model.methods, memory) if model and memory else None,
         memory=memory,
+        tree=None,
         tensors=model.tensors if model else None,
         blocks=None,
     )

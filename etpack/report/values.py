@@ -240,6 +240,24 @@ class BlockReport:
 
 
 @dataclass(frozen=True)
+class Node:
+    """A part of the content, or several."""
+
+    # "file", "method" (of one, several, or none), "backend", "role", "extent", "tensor", "gap", or "rest".
+    kind: str
+    name: str
+    # Bytes of content; the children add up to it, if there are any.
+    size: int
+    # Where it begins, in the content; None for what is several parts.
+    offset: int | None = None
+    # Of a tensor, or of an extent that is one; else None.
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    # The largest first.
+    children: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """What `inspect` finds in one file. Extents and gaps add up to the content size."""
 
@@ -258,6 +276,7 @@ class Report:
     methods: tuple[MethodReport, ...] | None
     memory: MemoryReport | None
     # None unless asked for.
+    tree: Node | None
     tensors: tuple[Tensor, ...] | None
     blocks: tuple[BlockReport, ...] | None
 
