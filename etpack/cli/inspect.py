@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
+from typing import Any
 
 import click
 
 from etpack.cli import common
+from etpack.describe.page import check_plotly
 from etpack.limits import Limits
 from etpack.memory import Backends, Loader, Speeds
+from etpack.output import refuse_input
 from etpack.report import Device, Report, inspect_file, read_data_file, with_loaders
-from etpack.sources import Source, open_source, steady
+from etpack.sources import open_source, steady
 
 _SPEED = click.FloatRange(min=0, min_open=True)
 _DATA = "A .ptd that the model is loaded with. May be repeated."
@@ -39,6 +42,8 @@ _STORAGE_SPEED = "How fast the device reads, to say how long loading takes."
 @click.option("--backends", metavar="FILE", type=common.INPUT, help=_BACKENDS)
 @click.option("--storage-speed", metavar="MB/S", type=_SPEED, help=_STORAGE_SPEED)
 @click.option("--decode-speed", metavar="MB/S", type=_SPEED, help="How fast the device decodes; see --storage-speed.")
+@click.option("--html", metavar="PATH", type=common.OUTPUT, help="Write a page with plots; - for stdout.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite a page that is there.")
 @click.option("--all", "everything", is_flag=True, help="Show all rows of long tables.")
 @common.limit_option
 @common.json_option
@@ -53,6 +58,8 @@ def inspect(
     backends: str | None,
     storage_speed: float | None,
     decode_speed: float | None,
+    html: str | None,
+    force: bool,
     everything: bool,
     limits: Limits,
     as_json: bool,
@@ -69,11 +76,13 @@ def inspect(
         data_files=tuple(read_data_file(file, limits=limits) for file in data_files),
         speeds=Speeds(storage_speed * 1e6, decode_speed and decode_speed * 1e6) if storage_speed else None,
     )
-    look = partial(inspect_file, blocks=blocks, tensors=tensors, tree=tree, memory=memory, device=device, limits=limits)
-    reports = (_inspect(file, look, limits) for file in files)
-    if loaders:
-        chosen = [_LOADERS[name] for name in loaders]
-        reports = (with_loaders(report, chosen) for report in reports)
+    chosen = [_LOADERS[name] for name in loaders]
+    look = partial(_inspect, device=device, loaders=chosen, limits=limits)
+    if html:
+        _write_page(html, files, look, force=force, as_json=as_json)
+        if html == common.STDOUT:
+            return
+    reports = (look(file, blocks=blocks, tensors=tensors, tree=tree, memory=memory) for file in files)
     if as_json:
         common.echo_json({"results": [report.to_json() for report in reports]})
         return
@@ -86,9 +95,25 @@ def inspect(
         print_report(report, console, everything=everything)
 
 
-def _inspect(file: str, look: Callable[[Source], Report], limits: Limits) -> Report:
+def _inspect(file: str, *, loaders: Sequence[Loader], limits: Limits, **options: Any) -> Report:
     with closing(open_source(file, limits=limits)) as source, steady(source):
-        return look(source)
+        report = inspect_file(source, limits=limits, **options)
+    return with_loaders(report, loaders) if loaders else report
+
+
+def _write_page(path: str, files: Sequence[str], look: Callable[..., Report], *, force: bool, as_json: bool) -> None:
+    """Write the page of one file, which has all that can be asked for."""
+    if len(files) > 1:
+        raise click.UsageError("a page is of one file; run etpack once for each")
+    if as_json and path == common.STDOUT:
+        raise click.UsageError("--json and --html - both go to stdout; name a file for --html")
+    check_plotly()
+    from etpack.describe.inspect_page import inspect_page
+
+    if path != common.STDOUT:
+        refuse_input(path, files[0])
+    with common.open_output(path, force=force) as out:
+        out.write(inspect_page(look(files[0], blocks=True, planes=False, tensors=True, memory=True)).encode())
 
 
 def _read_backends(path: str) -> Backends:

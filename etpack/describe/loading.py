@@ -28,21 +28,24 @@ def print_loading(simulation: Simulation, console: Console, *, everything: bool)
             _bounded(peak),
             step_name(simulation.steps[peak.step], backend=False),
             _bounded(after),
-            _freed_by(after),
+            freed_by(after),
         )
     rows.print()
     _print_costs(simulation.loaders, console, everything)
-    uncounted = [unknown for unknown in simulation.unknowns if unknown.bound == "more"]
-    console.print(
-        f"Planned buffers, {human(simulation.planned_size)}, are counted. Not counted, since the file cannot tell: "
-        f"{', '.join(_short(unknown) for unknown in uncounted)}.",
-        style="dim",
-    )
-    for unknown in simulation.unknowns:
-        if unknown.bound != "more":
-            console.print(_sentence(unknown), style="dim")
+    for sentence in caveats(simulation):
+        console.print(sentence, style="dim")
     if simulation.events is not None:
         _print_details(simulation, simulation.events, console, everything)
+
+
+def caveats(simulation: Simulation) -> list[str]:
+    """Return what has to be said beside the figures, in sentences."""
+    uncounted = [unknown for unknown in simulation.unknowns if unknown.bound == "more"]
+    return [
+        f"Planned buffers, {human(simulation.planned_size)}, are counted. Not counted, since the file cannot tell: "
+        f"{', '.join(_short(unknown) for unknown in uncounted)}.",
+        *(_sentence(unknown) for unknown in simulation.unknowns if unknown.bound != "more"),
+    ]
 
 
 def _bounded(moment: Moment) -> str:
@@ -63,7 +66,7 @@ def step_name(step: Step, *, backend: bool = True) -> str:
     return step.stage.value + number + (f" {method}" if method else "")
 
 
-def _freed_by(moment: Moment) -> str:
+def freed_by(moment: Moment) -> str:
     """Return who can free what stays, with sizes: forward 41.2 MiB, program 45.5 MiB."""
     sizes: dict[str, int] = {}
     for part in moment.parts:

@@ -46,6 +46,7 @@ th { color: var(--faint); font-weight: 600; text-align: left; }
 th, td { border-bottom: 1px solid var(--line); padding: .2rem .8rem .2rem 0; white-space: nowrap; }
 .right { text-align: right; } tr.mark { background: var(--mark); } tr.faint { color: var(--faint); }
 .figure { margin: 1rem 0; }
+@media (max-width: 40rem) { td:nth-child(2):last-child { overflow-wrap: anywhere; white-space: normal; } }
 """
 
 # Draws the figures, and anew when the system turns to light or dark.

@@ -121,7 +121,7 @@ class _ExtentRows:
         elif asker:
             delegates = tuple(f"{name}?" for name in asker.backends)
             self.notes["? inferred: the file does not record which delegate asks for named data"] = None
-        what = [listed(delegates), _what(extent)]
+        what = [listed(delegates), what_of(extent)]
         methods = _users(asker.methods if asker else extent.methods, self._methods)
         if self._wide:
             cells = [f"{extent.offset:#x}", f"{extent.size:,}", extent.role.value]
@@ -165,7 +165,7 @@ def _users(methods: tuple[str, ...], all_methods: tuple[str, ...]) -> str:
     return listed(methods, 2, 24)
 
 
-def _what(extent: ExtentReport) -> str:
+def what_of(extent: ExtentReport) -> str:
     """Return what tells an extent from others of its role."""
     if extent.keys:
         key = extent.keys[0]

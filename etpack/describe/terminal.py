@@ -82,14 +82,20 @@ def _print_summary(report: Report, console: Console) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    kind = "a file that was not looked into" if report.kind.value == "opaque" else f".{report.kind.value}"
-    grid.add_row("content", f"{kind}, {both(report.content_size)}")
-    if report.packing:
-        for label, text in _packing_lines(report.packing):
-            grid.add_row(label, text)
-    if report.program:
-        grid.add_row("program", _program_line(report.program))
+    for label, text in summary_lines(report):
+        grid.add_row(label, text)
     console.print(grid)
+
+
+def summary_lines(report: Report) -> list[tuple[str, str]]:
+    """Return what to say of the whole file: labels and texts."""
+    kind = "a file that was not looked into" if report.kind.value == "opaque" else f".{report.kind.value}"
+    lines = [("content", f"{kind}, {both(report.content_size)}")]
+    if report.packing:
+        lines += _packing_lines(report.packing)
+    if report.program:
+        lines.append(("program", _program_line(report.program)))
+    return lines
 
 
 def _packing_lines(packing: Packing) -> list[tuple[str, str]]:

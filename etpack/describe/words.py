@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -65,3 +66,8 @@ def coding(filter_name: str, codec: str, plane_codecs: Sequence[str] = ()) -> st
     decoders = [name for name in plane_codecs if name not in ("raw", "constant")] or list(plane_codecs[:1])
     planes = filter_name.replace("planes-", "planes").replace("-rotated", "r")
     return " ".join([planes, "+".join(decoders)]).strip()
+
+
+def markup(*lines: str) -> str:
+    """Return lines as plotly's texts have them, in which no name can be a tag or a link."""
+    return "<br>".join(escape(line, quote=False) for line in lines)

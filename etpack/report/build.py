@@ -54,6 +54,7 @@ def inspect_file(
     source: SourceLike,
     *,
     blocks: bool = False,
+    planes: bool = True,
     tensors: bool = False,
     memory: bool = False,
     tree: bool = False,
@@ -68,7 +69,8 @@ def inspect_file(
 
     Args:
         source: A path, a URL, a buffer, a seekable binary file object or a `Source`.
-        blocks: List the blocks of an `.etz`, which reads a few bytes of each.
+        blocks: List the blocks of an `.etz`.
+        planes: With `blocks`, say how each plane is stored, which reads a few bytes of each block.
         tensors: List the tensors.
         memory: List every load and free, and what is in memory at each step.
         tree: Give the content by method and delegate, down to the tensors.
@@ -86,7 +88,7 @@ def inspect_file(
         with naming(opened.name):
             loading = _Loading(device or Device(), memory)
             packed = is_etz(opened)
-            report = _packed(opened, loading, limits, blocks=blocks) if packed else _plain(opened, loading)
+            report = _packed(opened, loading, limits, blocks, planes) if packed else _plain(opened, loading)
     finally:
         if opened is not source:
             opened.close()
@@ -139,21 +141,19 @@ def _plain(source: Source, loading: _Loading) -> Report:
     return _report(source.name, model.kind, cut.extents, model, _memory(source, model, storage, loading))
 
 
-def _packed(source: Source, loading: _Loading, limits: Limits | None, *, blocks: bool) -> Report:
+def _packed(source: Source, loading: _Loading, limits: Limits | None, blocks: bool, planes: bool) -> Report:
     with EtzFile(source, limits=limits) as file:
-        return _packed_report(file, source, loading, blocks=blocks)
+        report = _packed_report(file, source, loading)
+        return replace(report, blocks=tuple(describe_blocks(file, source, planes=planes))) if blocks else report
 
 
-def _packed_report(file: EtzFile, source: Source, loading: _Loading, *, blocks: bool) -> Report:
+def _packed_report(file: EtzFile, source: Source, loading: _Loading) -> Report:
     model, missing = _model(file)
     packing, stored = describe_storage(file, source)
     extents = file.described_extents
     memory = _memory(file, model, packed_storage(file), loading) if model else None
     report = _report(file.name, file.manifest.kind, extents, model, memory, stored)
-    listed = tuple(describe_blocks(file, source)) if blocks else None
-    return replace(
-        report, content_size=file.size, gaps=_gaps(extents, file.size), packing=packing, missing=missing, blocks=listed
-    )
+    return replace(report, content_size=file.size, gaps=_gaps(extents, file.size), packing=packing, missing=missing)
 
 
 def _model(file: EtzFile) -> tuple[ModelFile | None, str | None]:

@@ -151,8 +151,8 @@ def _section_name(number: int) -> str:
         return f"section-{number}"
 
 
-def describe_blocks(file: EtzFile, source: Source) -> Iterator[BlockReport]:
-    """Yield every block; reads the directory of each block of several planes from `source`, the `.etz` itself."""
+def describe_blocks(file: EtzFile, source: Source, *, planes: bool) -> Iterator[BlockReport]:
+    """Yield every block; for the planes, reads the directory of each from `source`, the `.etz` itself."""
     seen: set[int] = set()
     for number, _ in enumerate(file.extents):
         for block in file.blocks(number):
@@ -169,11 +169,13 @@ def describe_blocks(file: EtzFile, source: Source) -> Iterator[BlockReport]:
                 stored_size=entry.stored_size,
                 filter=filter_name(entry.filter),
                 codec=codec_name(entry.codec),
-                planes=tuple(
-                    PlaneReport(codec_name(plane.codec), plane.stream_size) for plane in _directory(entry, source)
-                ),
+                planes=_planes(entry, source) if planes else (),
                 shared=shared,
             )
+
+
+def _planes(entry: IndexEntry, source: Source) -> tuple[PlaneReport, ...]:
+    return tuple(PlaneReport(codec_name(plane.codec), plane.stream_size) for plane in _directory(entry, source))
 
 
 def _directory(entry: IndexEntry, source: Source) -> list[PlaneEntry]:

@@ -233,7 +233,7 @@ class BlockReport:
     stored_size: int
     filter: str
     codec: str
-    # By the directory in the block, whose checksum was not looked at; empty for a block of one plane.
+    # By its directory, whose checksum was not looked at; empty for a block of one plane, or if nobody asked for them.
     planes: tuple[PlaneReport, ...]
     # An earlier block has the same stored bytes.
     shared: bool
