@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,6 +24,7 @@ from etpack.files import compress
 from etpack.output import OutputError
 from etpack.report import inspect_file
 from etpack.writer import Options
+from tests.conftest import ROOT
 from tests.make_pte import DelegateSpec, MethodSpec, NamedSpec, PteSpec, TensorSpec, build_pte, weights
 
 # A browser and its elements: selenium types some of them.
@@ -254,6 +256,35 @@ def test_the_heat_map_has_every_block(packed_digits: Path) -> None:
     shares = [share for row in heat["z"] for share in row]
     assert report.blocks
     assert shares == [round(block.stored_size / block.size, 4) for block in report.blocks]
+
+
+def test_what_cannot_be_shown_is_named(tmp_path: Path, digits: Path) -> None:
+    compress(digits, tmp_path / "opaque.etz", Options(opaque=True))
+    page = full_page(tmp_path / "opaque.etz")
+    assert "packed without looking into it (--opaque)" in page
+    assert len(figures(page)) == 2
+    assert figures(full_page(ROOT / "schemas" / "vectors" / "ok_empty.etz")) == []
+
+
+def test_a_model_with_too_many_loads_has_the_rest(digits: Path) -> None:
+    report = inspect_file(digits, tensors=True, memory=True)
+    assert report.memory
+    untold = replace(report.memory, simulation=None, unsimulated="too many")
+    page = inspect_page(replace(report, memory=untold))
+    assert "Memory while loading is not shown: too many." in page
+    assert len(figures(page)) == 1
+
+
+def test_many_steps_keep_the_peak() -> None:
+    delegates = [DelegateSpec(data=bytes(64 + number % 500)) for number in range(900)]
+    model = build_pte(PteSpec([MethodSpec(delegates=delegates)]))
+    report = inspect_file(model, memory=True)
+    assert report.memory
+    assert report.memory.simulation
+    lines = figures(full_page(model))[-1]["data"]
+    for line, loader in zip(lines, report.memory.simulation.loaders, strict=True):
+        assert len(line["x"]) <= 2 * 200 + 1
+        assert max(line["y"]) == loader.peak.footprint.total
 
 
 def test_many_blocks_share_cells(tmp_path: Path) -> None:

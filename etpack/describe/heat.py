@@ -27,9 +27,10 @@ def heat_map(report: Report) -> dict[str, Any]:
     shares = [[_share(cell) for cell in row] for row in rows]
     texts = [[_hover(cell, names) for cell in row] for row in rows]
     ticks = range(0, len(rows), -(-len(rows) // 12))
+    gap = 1 if len(rows) == 1 else 0  # on a narrow screen, gaps would be as wide as cells
     trace = {
-        "type": "heatmap", "z": shares, "text": texts, "hoverinfo": "text", "hoverongaps": False, "xgap": 1, "ygap": 1,
-        "zmin": 0, "zmax": 1, "colorscale": "Cividis",
+        "type": "heatmap", "z": shares, "text": texts, "hoverinfo": "text", "hoverongaps": False,
+        "xgap": gap, "ygap": gap, "zmin": 0, "zmax": 1, "colorscale": "Cividis",
         "colorbar": {"title": {"text": "stored"}, "tickformat": ".0%", "thickness": 14},
     }  # fmt: skip
     layout = {

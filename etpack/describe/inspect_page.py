@@ -166,7 +166,7 @@ def _timeline(simulation: Simulation) -> dict[str, Any]:
     ticks = _ticks(max((loader.peak.footprint.total for loader in simulation.loaders), default=0))
     loaded = sum(step.is_loading for step in simulation.steps)
     layout = {
-        "xaxis": {"title": {"text": "step"}, "range": [0, len(steps)], "rangemode": "tozero"},
+        "xaxis": {"title": {"text": "step"}, "range": [0, len(steps)], "tickformat": "d"},
         "yaxis": {"title": {"text": "in memory"}, "rangemode": "tozero", "tickvals": ticks,
                   "ticktext": [human(size) for size in ticks]},
         "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},

@@ -44,9 +44,9 @@ pre { background: var(--mark); border-radius: 6px; padding: .8rem 1rem; white-sp
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { color: var(--faint); font-weight: 600; text-align: left; }
 th, td { border-bottom: 1px solid var(--line); padding: .2rem .8rem .2rem 0; white-space: nowrap; }
+td:last-child:not(.right) { min-width: 11rem; white-space: normal; }
 .right { text-align: right; } tr.mark { background: var(--mark); } tr.faint { color: var(--faint); }
 .figure { margin: 1rem 0; }
-@media (max-width: 40rem) { td:nth-child(2):last-child { overflow-wrap: anywhere; white-space: normal; } }
 """
 
 # Draws the figures, and anew when the system turns to light or dark.
