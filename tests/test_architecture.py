@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "etpack"
 # A module imports only from rows above its own, or from inside its own package.
 ROWS = (
     {"errors", "interrupts", "disk", "runtime_files", "__version__", "_kernels"},
-    {"limits", "kernels"},
+    {"limits", "kernels", "settings"},
     {"sources"},
     {"filters", "layout", "output", "_flatbuffers"},
     {"codecs", "flatbuffer", "source_io", "runs"},

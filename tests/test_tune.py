@@ -415,21 +415,12 @@ def test_a_device_lacks_what_cannot_be_guessed() -> None:
         Device(1, {"brotli": 1, "planes": 1})
 
 
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (b"storage_mb_s = ", "no description"),
-        (b"{", "no description"),
-        (b"\xff\xfe", "no description"),
-        (b"a = " + b"[" * 100_000, "no description"),
-        (b"#" * (1 << 20) + b"#", "more than a megabyte"),
-    ],
-)
-def test_a_file_that_describes_no_device(data: bytes, words: str, tmp_path: Path) -> None:
-    (tmp_path / "device.toml").write_bytes(data)
-    with pytest.raises(DeviceError, match=words) as caught:
+def test_a_file_that_describes_no_device(tmp_path: Path) -> None:
+    (tmp_path / "device.toml").write_text("storage_mb_s = ", encoding="utf-8")
+    with pytest.raises(DeviceError, match="no TOML: ") as caught:
         read_values(tmp_path / "device.toml")
     assert caught.value.path == str(tmp_path / "device.toml")
+    assert caught.value.hint
 
 
 TOML = """
@@ -532,7 +523,7 @@ def test_all_that_was_tried_is_shown_when_asked(place: Path) -> None:
         (["--device", "device.toml", "--html", ""], 2, "an empty name"),
         (["--device", "device.toml", "--html", "x.html", "--scratch", "4K"], 3, "nothing fits"),
         (["--device", "device.toml", "--html", "-", "--json"], 2, "both go to stdout"),
-        (["--device", "model.pte"], 2, "no description of a device"),
+        (["--device", "model.pte"], 2, "it is no text"),
     ],
 )
 def test_errors(place: Path, args: list[str], code: int, words: str) -> None:

@@ -49,7 +49,9 @@ def _to_speed(text: str) -> float:
 
 @click.command()
 @click.argument("file", metavar="MODEL", type=common.INPUT)
-@click.option("--device", "description", type=common.INPUT, metavar="PATH", help="Numbers in TOML or JSON; see README.")
+@click.option(
+    "--device", "description", type=common.INPUT, metavar="PATH", help="Numbers in TOML or JSON, as the guide shows."
+)
 @click.option("--storage", type=float, metavar="MB/S", help="What storage delivers.")
 @click.option("--request-us", type=float, metavar="US", help="Microseconds before storage begins to answer a read.")
 @click.option("--sector", type=common.parse_size, metavar="SIZE", help="Storage is read in whole sectors of this size.")

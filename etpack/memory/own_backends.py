@@ -18,18 +18,15 @@ Several entries may have one id, as several runtimes may serve it. They replace 
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from etpack.errors import BackendsError, naming
 from etpack.memory.backends import Backends, NamedDataHandling, Runtime, Verdict, load_backends
+from etpack.settings import read_settings
 
-# A table of all backends that there are takes a hundredth of this.
-MAX_SIZE = 1 << 20
 _VERDICTS = tuple(
     verdict.value
     for verdict in (Verdict.ALWAYS, Verdict.ON_SUCCESS, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEVER)
@@ -42,67 +39,17 @@ def read_backends(path: str | os.PathLike[str]) -> Backends:
     """Return the table that ships with etpack, with the entries of a user's file in it.
 
     Args:
-        path: A file whose name ends in .toml (with Python 3.11 or newer) or .json.
+        path: A file as `etpack.settings` reads them.
 
     Raises:
         BackendsError: The file does not say what it must.
         OSError: It cannot be read.
     """
-    name = os.fspath(path)
-    with naming(name):
-        value = _parse(name, _read(name))
+    with naming(os.fspath(path)):
+        value = read_settings(path, BackendsError)
         entries = _list(_table(value, "the file", ("backends",)).get("backends"), "backends")
         runtimes = [_runtime(entry, f"backends[{number}]") for number, entry in enumerate(entries)]
     return load_backends().replaced_by(runtimes)
-
-
-def _read(name: str) -> str:
-    with open(name, "rb") as file:
-        data = file.read(MAX_SIZE + 1)
-    if len(data) > MAX_SIZE:
-        raise BackendsError(f"it is larger than {MAX_SIZE:,} bytes", hint="name a file of backends, not a model")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
-        raise BackendsError(f"line {line} is not UTF-8", hint="save it as UTF-8") from None
-
-
-def _parse(name: str, text: str) -> object:
-    suffix = os.path.splitext(name)[1].lower()
-    if suffix == ".json":
-        try:
-            return json.loads(text, object_pairs_hook=_no_repeats)
-        except json.JSONDecodeError as exc:
-            raise BackendsError(f"line {exc.lineno}, column {exc.colno}: {exc.msg}", hint="correct the JSON") from None
-        except RecursionError:
-            raise BackendsError("it is nested too deeply", hint="correct the JSON") from None
-    if suffix == ".toml":
-        return _parse_toml(text)
-    raise BackendsError(f"{suffix or 'no suffix'} is neither .toml nor .json", hint="rename it by what is in it")
-
-
-def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        if key in found:
-            raise BackendsError(f"the key {key!r} is there twice in one place", hint="remove one of them")
-        found[key] = value
-    return found
-
-
-def _parse_toml(text: str) -> object:
-    if sys.version_info >= (3, 11):
-        import tomllib
-
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as exc:  # it says line and column
-            raise BackendsError(str(exc), hint="correct the TOML") from None
-        except RecursionError:
-            raise BackendsError("it is nested too deeply", hint="correct the TOML") from None
-    hint = "write it as .json with the same keys, or use Python 3.11 or newer"
-    raise BackendsError("this Python cannot read TOML", hint=hint)
 
 
 def _runtime(value: object, place: str) -> Runtime:

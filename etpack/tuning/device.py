@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,16 +11,10 @@ from typing import Any
 from etpack import codecs
 from etpack.errors import EtpackError
 from etpack.layout import MAX_ALIGNMENT_LOG2
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from etpack.settings import read_settings
 
 # What `decode_mb_s` may have beside the names of codecs.
 PLANES = "planes"
-# A description of more bytes is none.
-_LARGEST_FILE = 1 << 20
 _FASTEST = 1e9
 _LARGEST_SIZE = 1 << 48
 
@@ -32,7 +24,7 @@ class DeviceError(EtpackError, ValueError):
 
     slug = "bad-device"
     exit_code = 2
-    default_hint = "the README says what a description holds"
+    default_hint = "examples/guide.md says what a description holds"
 
 
 @dataclass(frozen=True)
@@ -115,25 +107,13 @@ class Device:
 
 
 def read_values(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file says of a device, by the names of the fields of `Device`: TOML, or JSON if it begins with "{".
+    """Return what a file says of a device, by the names of the fields of `Device`; see `etpack.settings`.
 
     Raises:
-        DeviceError: It is neither, or too long.
+        DeviceError: It is neither TOML nor JSON, or too large.
         OSError: It cannot be read.
     """
-    name = os.fspath(path)
-    with open(name, "rb") as file:
-        data = file.read(_LARGEST_FILE + 1)
-    try:
-        if len(data) > _LARGEST_FILE:
-            raise ValueError("it has more than a megabyte")
-        text = data.decode()
-        values = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise DeviceError(f"is no description of a device, in TOML or JSON: {exc}", path=name) from exc
-    if not isinstance(values, dict):
-        raise DeviceError("is no table of values", path=name)
-    return values
+    return read_settings(path, DeviceError)
 
 
 def _is_number(value: object) -> bool:
