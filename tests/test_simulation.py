@@ -26,7 +26,7 @@ from etpack.memory import (
 from etpack.plan import cut_model
 from etpack.pte import ModelFile, Range, read_blobs, read_model
 from etpack.reader import EtzFile
-from etpack.report import Device, inspect_file, read_data_file
+from etpack.report import LoadSetup, inspect_file, read_data_file
 from etpack.report.storage import packed_storage, plain_storage
 from etpack.sources import BufferSource, Source, open_source
 from tests.make_pte import (
@@ -250,13 +250,13 @@ def test_seconds_need_speeds() -> None:
 
 
 def test_reading_and_decoding_are_in_turn(packed_digits: Path) -> None:
-    report = inspect_file(packed_digits, device=Device(speeds=Speeds(1e5, 1e6)))
+    report = inspect_file(packed_digits, setup=LoadSetup(speeds=Speeds(1e5, 1e6)))
     assert report.memory is not None
     assert report.memory.simulation is not None
     cost = report.memory.simulation.loaders[-1].cost
     assert cost.read_size is not None
     assert cost.seconds == pytest.approx(cost.read_size / 1e5 + cost.decoded_size / 1e6)
-    report = inspect_file(packed_digits, device=Device(speeds=Speeds(1e5)))
+    report = inspect_file(packed_digits, setup=LoadSetup(speeds=Speeds(1e5)))
     assert report.memory is not None
     assert report.memory.simulation is not None
     assert report.memory.simulation.loaders[-1].cost.seconds is None

@@ -16,13 +16,13 @@ from etpack.describe.page import check_plotly
 from etpack.limits import Limits
 from etpack.memory import Backends, Loader, Speeds
 from etpack.output import refuse_input
-from etpack.report import Device, Report, inspect_file, read_data_file, with_loaders
+from etpack.report import LoadSetup, Report, inspect_file, read_data_file, with_loaders
 from etpack.sources import open_source, steady
 
 _SPEED = click.FloatRange(min=0, min_open=True)
 _DATA = "A .ptd that the model is loaded with. May be repeated."
 _BACKENDS = (
-    "What your own backends free: a .toml or .json file, as the README shows. Its entries replace the known ones."
+    "What your own backends free: a file of TOML or JSON, as the guide shows. Its entries replace the known ones."
 )
 _LOADERS = {loader.name.lower().replace("_", "-"): loader for loader in Loader}
 _STORAGE_SPEED = "How fast the device reads, to say how long loading takes."
@@ -71,13 +71,13 @@ def inspect(
     """
     if decode_speed and not storage_speed:
         raise click.UsageError("--decode-speed says nothing without --storage-speed; give both")
-    device = Device(
+    setup = LoadSetup(
         backends=_read_backends(backends) if backends else None,
         data_files=tuple(read_data_file(file, limits=limits) for file in data_files),
         speeds=Speeds(storage_speed * 1e6, decode_speed and decode_speed * 1e6) if storage_speed else None,
     )
     chosen = [_LOADERS[name] for name in loaders]
-    look = partial(_inspect, device=device, loaders=chosen, limits=limits)
+    look = partial(_inspect, setup=setup, loaders=chosen, limits=limits)
     if html:
         _write_page(html, files, look, force=force, as_json=as_json)
         if html == common.STDOUT:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etpack.report.build import Device, inspect_file, read_data_file, with_loaders
+from etpack.report.build import LoadSetup, inspect_file, read_data_file, with_loaders
 from etpack.report.tree import folded, method_tree, role_tree
 from etpack.report.values import (
     BlockReport,
@@ -26,7 +26,7 @@ from etpack.report.values import (
 __all__ = [
     "BlockReport",
     "DelegateReport",
-    "Device",
+    "LoadSetup",
     "Encoding",
     "ExtentReport",
     "MemoryReport",

@@ -31,7 +31,7 @@ from etpack.sources import Source, SourceLike, open_source
 
 
 @dataclass(frozen=True)
-class Device:
+class LoadSetup:
     """What a model is loaded with; nothing that is said of the file itself depends on it."""
 
     # What is known of backends; the table that ships with etpack if None.
@@ -46,7 +46,7 @@ class Device:
 class _Loading:
     """What to say of loading: with what, and whether in detail."""
 
-    device: Device
+    setup: LoadSetup
     details: bool
 
 
@@ -58,7 +58,7 @@ def inspect_file(
     tensors: bool = False,
     memory: bool = False,
     tree: bool = False,
-    device: Device | None = None,
+    setup: LoadSetup | None = None,
     limits: Limits | None = None,
 ) -> Report:
     """Return what a `.pte`, `.ptd`, `.bpte` or `.etz` holds.
@@ -74,7 +74,7 @@ def inspect_file(
         tensors: List the tensors.
         memory: List every load and free, and what is in memory at each step.
         tree: Give the content by method and delegate, down to the tensors.
-        device: What the model is loaded with.
+        setup: What the model is loaded with.
         limits: What an `.etz` may ask for.
 
     Raises:
@@ -86,7 +86,7 @@ def inspect_file(
     opened = open_source(source, limits=limits)
     try:
         with naming(opened.name):
-            loading = _Loading(device or Device(), memory)
+            loading = _Loading(setup or LoadSetup(), memory)
             packed = is_etz(opened)
             report = _packed(opened, loading, limits, blocks, planes) if packed else _plain(opened, loading)
     finally:
@@ -111,7 +111,7 @@ def with_loaders(report: Report, loaders: Collection[Loader]) -> Report:
 
 
 def read_data_file(source: SourceLike, *, limits: Limits | None = None) -> ModelFile:
-    """Return a parsed .ptd, packed or not, for `Device.data_files`.
+    """Return a parsed .ptd, packed or not, for `LoadSetup.data_files`.
 
     Raises:
         FormatError, UnsupportedError, PteError: It is damaged, or no .ptd.
@@ -285,8 +285,8 @@ def _method(method: Method, frees_at_most: int) -> MethodReport:
 
 def _memory(source: Source, model: ModelFile, storage: Storage, loading: _Loading) -> MemoryReport:
     """Return what of a model comes back after loading, and what loading takes; `source` is its content."""
-    device = loading.device
-    backends = device.backends or load_backends()
+    setup = loading.setup
+    backends = setup.backends or load_backends()
     blobs = read_blobs(source, model)
     uses = find_uses(model, backends, blobs)
     totals = []
@@ -302,8 +302,8 @@ def _memory(source: Source, model: ModelFile, storage: Storage, loading: _Loadin
             storage,
             blobs=blobs,
             backends=backends,
-            data_files=device.data_files,
-            speeds=device.speeds,
+            data_files=setup.data_files,
+            speeds=setup.speeds,
             details=loading.details,
         )
     except LimitError as exc:
