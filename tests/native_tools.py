@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 # ExecuTorch's wheel without its dependencies, for the C++ SDK in it; kept from the path of Python.
 SDK = Path(os.environ.get("ETPACK_EXECUTORCH_SDK") or ROOT / "build" / "sdk" / "executorch")
 
-_BUILD_TIMEOUT = 600
+_TIMEOUT = 600
 
 
 def program(*names: str) -> Path | None:
@@ -69,6 +70,8 @@ class _Tool:
 TOOLS = {
     "inner loops": _Tool(_inner_loops, "gcc python3-dev"),
     "cc": _Tool(c_compiler, "gcc libc6-dev"),
+    "gcc": _Tool(lambda: program("gcc"), "gcc libc6-dev"),
+    "size": _Tool(lambda: program("size"), "binutils"),
     "c++": _Tool(cxx_compiler, "g++"),
     "lz4": _Tool(lambda: _has_header("lz4.h"), "liblz4-dev"),
     "zstd": _Tool(lambda: _has_header("zstd.h"), "libzstd-dev"),
@@ -94,15 +97,19 @@ def need(*names: str) -> None:
     """Skip the calling test, or at module level the module, if one of these tools is missing; in CI fail.
 
     Args:
-        names: Of `TOOLS`: "cc" and "c++" are compilers, "lz4" and "zstd" headers and libraries, "sdk" is ExecuTorch's.
+        names: Of `TOOLS`: "cc" and "c++" are any compilers, "lz4" and "zstd" headers and libraries, "sdk" is
+            that of ExecuTorch.
     """
     lacking = missing(*names)
-    if not lacking:
-        return
-    text = f"without {', '.join(lacking)}; to get it: {remedy(lacking)}"
+    if lacking:
+        leave_out(f"without {', '.join(lacking)}; to get it: {remedy(lacking)}")
+
+
+def leave_out(reason: str) -> NoReturn:
+    """Skip the test, or at module level the module; in CI nothing may be missing, and it fails."""
     if os.environ.get("CI"):
-        pytest.fail(text)
-    pytest.skip(text, allow_module_level=True)
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def cmake_build(source: Path, build: Path, *options: str, targets: Iterable[str] = ()) -> Path:
@@ -117,16 +124,17 @@ def cmake_build(source: Path, build: Path, *options: str, targets: Iterable[str]
     cmake, ninja = program("cmake"), program("ninja")
     assert cmake, "call need('cmake') first"
     generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []
-    run([cmake, "-S", source, "-B", build, *generator, *options])
-    run([cmake, "--build", build, *(word for target in targets for word in ("--target", target))])
+    run(cmake, "-S", source, "-B", build, *generator, *options)
+    run(cmake, "--build", build, *(word for target in targets for word in ("--target", target)))
     return build
 
 
-def run(command: Iterable[str | Path], *, cwd: Path | None = None) -> str:
+def run(*command: str | Path) -> str:
     """Run a command that has to succeed, and return its stdout; what it printed is shown when it fails."""
     words = [str(word) for word in command]
-    result = subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=_BUILD_TIMEOUT)
-    assert result.returncode == 0, f"{' '.join(words)} failed\n{result.stdout}\n{result.stderr}"
+    result = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT)
+    printed = f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
+    assert result.returncode == 0, f"{' '.join(words)} failed\n{printed}"
     return result.stdout
 
 

@@ -19,7 +19,7 @@ from etpack import EtpackError, EtzFile, Options, layout
 from etpack.layout import CodecId
 from tests import damage
 from tests.make_etz import EtzSpec, ExtentSpec, FooterSpec, build_etz, constant_block, opaque_spec, raw_block
-from tests.runtime_build import ROOT, build, run
+from tests.native_tools import ROOT, cmake_build, need, run
 from tests.test_vectors import BAD, GOOD, VECTORS, sidecar
 
 RUNTIME = ROOT / "etpack" / "runtime"
@@ -38,7 +38,8 @@ WAYS = (
 @pytest.fixture(scope="module")
 def tools() -> Path:
     """The folder of the programs, built with sanitizers."""
-    return build("check", "-DETZ_SANITIZE=ON")
+    need("cc", "cmake", "lz4", "zstd")
+    return cmake_build(ROOT / "tests" / "runtime", ROOT / "build" / "runtime-check", "-DETZ_SANITIZE=ON")
 
 
 class Line(NamedTuple):
@@ -351,7 +352,7 @@ def compare(tools: Path, files: Iterable[bytes], folder: Path, *ways: str) -> di
         said.append(judge(data))
     (folder / "list.txt").write_text("".join(f"{path}\n" for path in paths))
     arguments = ("--list", "--blocks", "--limit", f"content_size={damage.LIMITS.content_size}", *ways)
-    lines = run(tools / "etz_check", *arguments, folder / "list.txt", timeout=600).splitlines()
+    lines = run(tools / "etz_check", *arguments, folder / "list.txt").splitlines()
     verdicts: dict[str, int] = {}
     for path, (error, released), text in zip(paths, said, lines, strict=True):
         line = parse(text)
@@ -440,7 +441,7 @@ def test_damaged_models_get_the_verdict_of_python(tools: Path, tmp_path: Path, e
 
 
 def test_the_fuzz_target_runs_over_its_seeds(tools: Path) -> None:
-    assert run(tools / "fuzz_reader", *VECTORS, timeout=300).strip() == f"{201 * len(VECTORS)} runs"
+    assert run(tools / "fuzz_reader", *VECTORS).strip() == f"{201 * len(VECTORS)} runs"
 
 
 def test_the_mock_engine_reads_through_its_queue(tools: Path, digits: Path, tmp_path: Path) -> None:
@@ -521,7 +522,7 @@ def test_the_use_in_the_readme_compiles(tools: Path, tmp_path: Path) -> None:
         """
     (tmp_path / "use.c").write_text(around.replace("USE", use))
     compiler = re.findall(r"CMAKE_C_COMPILER:\w+=(.*)", (tools / "CMakeCache.txt").read_text())[0]
-    run(Path(compiler), "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{RUNTIME}", "-fsyntax-only", tmp_path / "use.c")
+    run(compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", f"-I{RUNTIME}", "-fsyntax-only", tmp_path / "use.c")
 
 
 @pytest.mark.skipif(sys.maxsize < 1 << 32, reason="the table is of 64-bit machines")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.runtime_build import ROOT, find_tool
+from tests.native_tools import ROOT, need, run
 
 RUNTIME = ROOT / "etpack" / "runtime"
 READER = ("etz_open", "etz_tables", "etz_blocks", "etz_reader")
@@ -24,27 +22,16 @@ MAX_STACK = 1024
 README_GCC = "12.2.0"
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the reader's object files, each with the compiler's account of calls and stack beside it."""
     if platform.machine() not in ("x86_64", "AMD64") or not sys.platform.startswith("linux"):
         pytest.skip("the budget is one of x86-64 with Linux")
-    gcc = find_tool("gcc")
-    if not gcc or not find_tool("size"):
-        reason = "the size of the C reader needs gcc and size; on Debian and Ubuntu: apt-get install gcc"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    need("gcc", "size")
     folder = tmp_path_factory.mktemp("objects")
     for name in (*READER, KERNELS, FAST_KERNELS):
         out = folder / f"{name}.o"
-        run(gcc, "-std=c99", "-Os", "-fcallgraph-info=su", "-c", RUNTIME / f"{name}.c", "-o", out)
+        run("gcc", "-std=c99", "-Os", "-fcallgraph-info=su", "-c", RUNTIME / f"{name}.c", "-o", out)
     return folder
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import etpack
 from etpack import Options
-from tests.runtime_build import ROOT, build_programs, find_tool, leave_out, run
+from tests.native_tools import ROOT, cmake_build, leave_out, program, run
 from tests.test_runtime_reader import (
     read_random_ranges,
     test_a_batch_is_one_call,
@@ -86,18 +86,16 @@ TARGETS = {
 }
 
 
-def _emulator(target: Target) -> str | None:
-    return find_tool(f"qemu-{target.qemu}") or find_tool(f"qemu-{target.qemu}-static")
+def _emulator(target: Target) -> Path | None:
+    return program(f"qemu-{target.qemu}", f"qemu-{target.qemu}-static")
 
 
 def _builds(target: Target) -> bool:
     """Whether a program can be linked for this target."""
     command = [target.compiler, "-static", "-xc", "-", "-o", "/dev/null"]
-    program = (
-        f"#if !({target.facts})\n#error another machine\n#endif\n#include <stdio.h>\nint main(void) {{ return 0; }}"
-    )
+    text = f"#if !({target.facts})\n#error another machine\n#endif\n#include <stdio.h>\nint main(void) {{ return 0; }}"
     try:
-        done = subprocess.run(command, input=program, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return False
     return done.returncode == 0
@@ -105,7 +103,7 @@ def _builds(target: Target) -> bool:
 
 def _missing(target: Target) -> str | None:
     """Return what this machine lacks, and how to get it."""
-    if not find_tool("cmake") or not _emulator(target) or not _builds(target):
+    if not program("cmake") or not _emulator(target) or not _builds(target):
         packages = f"gcc-{target.triplet} libc6-dev-{target.debian}-cross cmake qemu-user"
         return f"a compiler for {target.triplet}, cmake and qemu; on Debian and Ubuntu: apt-get install {packages}"
     if not (CODEC_SOURCES / "complete").exists():
@@ -125,8 +123,9 @@ def tools(target: Target) -> Path:
     missing = _missing(target)
     if missing:
         leave_out(f"the C reader under qemu needs {missing}")
-    folder = build_programs(
-        f"cross-{target.qemu}",
+    folder = cmake_build(
+        ROOT / "tests" / "runtime",
+        ROOT / "build" / f"runtime-cross-{target.qemu}",
         "-DCMAKE_SYSTEM_NAME=Linux",
         f"-DCMAKE_SYSTEM_PROCESSOR={target.processor}",
         f"-DCMAKE_C_COMPILER={target.compiler}",
