@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -23,8 +21,10 @@ from etpack.layout import ExtentEntry, IndexEntry
 from etpack.limits import Limits
 from etpack.manifest import Manifest, PackOptions
 from etpack.output import Output, Progress
+from etpack.padding import with_padding
+from etpack.parallel import in_order
 from etpack.plan import SPAN_SIZE, Cut, Extent, Row, Span, cut_model, cut_opaque, spans
-from etpack.pte import FileKind, Range, read_model
+from etpack.pte import FileKind, read_model
 from etpack.reader import available_processors, check_jobs, is_etz
 from etpack.selfcheck import check_blocks
 from etpack.sources import Source, SourceLike, open_source, steady
@@ -142,11 +142,14 @@ def _pack(
     def encode(span: Span) -> _EncodedSpan:
         return _encode_span(source, span, encoder, options.alignment, check)
 
+    def ahead(span: Span) -> int:
+        return 2 * jobs if span.range.size <= SPAN_SIZE else jobs - 1  # a larger span is one large block
+
     todo = spans(extents, source.size, options.block_size)
     done = 0
     with closing(Body(output, options.alignment, source)) as body:
         with steady(source):
-            for content, rows in _in_order(encode, todo, jobs):
+            for content, rows in in_order(encode, todo, jobs, ahead=ahead):
                 sha256.update(content)
                 for row, contents, encoded in rows:
                     entries = body.append(row, contents, encoded)
@@ -174,7 +177,7 @@ def outline(source: Source, options: Options) -> Outline:
     """Return how `pack` cuts a source, which must not change meanwhile, and what it notes of that; errors as `pack`."""
     with steady(source):
         kind, cut = _cut(source, options)
-        extents = cut.with_padding([gap for gap in cut.gaps if not _is_zero(source, gap)])
+        extents = with_padding(cut, source)
     return Outline(kind, extents, _manifest(kind, options, extents))
 
 
@@ -187,13 +190,6 @@ def _cut(source: Source, options: Options) -> tuple[FileKind, Cut]:
         )
     model = read_model(source)
     return model.kind, cut_model(model, options.block_size)
-
-
-def _is_zero(source: Source, place: Range) -> bool:
-    for offset in range(place.offset, place.end, 1 << 20):
-        if source.read_at(offset, min(1 << 20, place.end - offset)).lstrip(b"\0"):
-            return False
-    return True
 
 
 def _changed() -> SourceError:
@@ -231,25 +227,6 @@ def _encode_span(source: Source, span: Span, encoder: Encoder, alignment: int, c
         left = iter(encoded)
         rows += [(row, contents, list(islice(left, row.count))) for row, contents in together]
     return _EncodedSpan(content, rows)
-
-
-def _in_order(encode: Callable[[Span], _EncodedSpan], todo: Iterator[Span], jobs: int) -> Iterator[_EncodedSpan]:
-    """Yield the encoded spans in order, with two per thread in memory, or one where a span is one large block."""
-    if jobs == 1:
-        yield from map(encode, todo)
-        return
-    pending: deque[Future[_EncodedSpan]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-pack") as pool:
-        try:
-            for span in todo:
-                pending.append(pool.submit(encode, span))
-                if len(pending) > (2 * jobs if span.range.size <= SPAN_SIZE else jobs - 1):
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
 
 
 def extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEntry]:

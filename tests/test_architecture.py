@@ -12,14 +12,14 @@ PACKAGE = Path(__file__).parent.parent / "etpack"
 
 # A module imports only from rows above its own, or from inside its own package.
 ROWS = (
-    {"errors", "interrupts", "disk", "runtime_files", "__version__", "_kernels"},
+    {"errors", "interrupts", "disk", "runtime_files", "parallel", "__version__", "_kernels"},
     {"limits", "kernels", "settings"},
     {"sources"},
     {"filters", "layout", "output", "_flatbuffers"},
     {"codecs", "flatbuffer", "source_io", "runs"},
     {"pte"},
     {"plan", "blocks", "probe", "guard"},
-    {"manifest", "coders", "block_reader"},
+    {"padding", "manifest", "coders", "block_reader"},
     {"encode"},
     {"reader", "selfcheck", "body"},
     {"loader", "writer"},

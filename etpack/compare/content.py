@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from etpack.compare.parts import Part, list_parts, opaque_part
-from etpack.compare.survey import with_padding
 from etpack.compare.values import ComparedFile, FilePacking
 from etpack.errors import PteError, naming
 from etpack.limits import Limits
+from etpack.padding import with_padding
 from etpack.plan import Extent, cut_model, cut_opaque
 from etpack.pte import FileKind, ModelFile, read_model
 from etpack.reader import EtzFile, is_etz
@@ -35,7 +35,7 @@ class Content:
             return self.packed.described_extents
         with naming(self.source.name):
             cut = cut_model(self.model, block_size) if self.model else cut_opaque(self.source.size)
-        return with_padding(self.source, cut)
+        return with_padding(cut, self.source)
 
     def parts(self, extents: Sequence[Extent]) -> list[Part]:
         """Return what of it is compared."""

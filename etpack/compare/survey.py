@@ -6,16 +6,14 @@ Memory is a few spans, and some tens of bytes a block.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from etpack.errors import LimitError
-from etpack.plan import Cut, Extent, Span, spans
+from etpack.parallel import in_order
+from etpack.plan import Extent, Span, spans
 from etpack.pte import Range
 from etpack.sources import Source
 
@@ -28,9 +26,6 @@ _MOST_READS = 8
 
 # What it costs to look at a block's digest, against reading a byte.
 _COST_OF_BLOCK = 64
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 class Survey:
@@ -153,37 +148,3 @@ def _digest_of_blocks(place: Range, bounds: NDArray[np.int64], digests: NDArray[
 
 def _digest(data: memoryview | bytes) -> bytes:
     return hashlib.sha256(data).digest()[:DIGEST_SIZE]
-
-
-def with_padding(content: Source, cut: Cut) -> tuple[Extent, ...]:
-    """Return the extents of a cut, and those gaps that are not all zeros; reads the gaps."""
-    return cut.with_padding([gap for gap in cut.gaps if not _is_zero(content, gap)])
-
-
-def _is_zero(content: Source, place: Range) -> bool:
-    offsets = range(place.offset, place.end, _CHUNK_SIZE)
-    return not any(any_byte(content.read_at(at, min(_CHUNK_SIZE, place.end - at))) for at in offsets)
-
-
-def any_byte(data: bytes) -> bool:
-    """Whether any byte is not zero."""
-    return bool(np.frombuffer(data, np.uint8).any())
-
-
-def in_order(function: Callable[[_T], _R], items: Iterable[_T], jobs: int) -> Iterator[_R]:
-    """Yield what `function` gives of each item, in order; `jobs` threads work at twice as many."""
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    pending: deque[Future[_R]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-compare") as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 2 * jobs:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
@@ -15,15 +12,13 @@ from etpack import layout
 from etpack.encode import EncodedBlock, Encoder
 from etpack.layout import ExtentEntry, IndexEntry
 from etpack.output import Progress
+from etpack.parallel import in_order
 from etpack.plan import Row
 from etpack.pte import Range, Role
 from etpack.sources import Source
 from etpack.tuning.blocks import BlockTable, Decoding, Ints, block_places, table_size
 from etpack.tuning.sample import rows_in, stand_ins
 from etpack.writer import Options, Outline, extent_entries, pack
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -128,12 +123,12 @@ def measure_sample(
     numbers: list[int] = []
     done, total = 0, sum(piece.size for piece in pieces)
 
-    def encode(place: tuple[int, Row]) -> list[EncodedBlock]:
-        row = place[1]
+    def encode(place: tuple[int, Row]) -> tuple[int, Row, list[EncodedBlock]]:
+        first, row = place
         content = np.frombuffer(source.read_at(row.offset, row.end - row.offset), np.uint8)
-        return encoder.encode_many(content.reshape(row.count, row.block_size))
+        return first, row, encoder.encode_many(content.reshape(row.count, row.block_size))
 
-    for (first, row), encoded in _in_order(encode, rows_in(extents, pieces, options.block_size), jobs):
+    for first, row, encoded in in_order(encode, rows_in(extents, pieces, options.block_size), jobs):
         columns.add(row, [block.entry for block in encoded], encoded)
         numbers += range(first, first + row.count)
         done += row.end - row.offset
@@ -177,25 +172,3 @@ def _lay_out(stored: Ints, alignment: int) -> tuple[Ints, int]:
     first = layout.align_up(layout.HEADER_SIZE, alignment)
     offsets = first + np.cumsum(room) - room
     return offsets, int((offsets + stored)[stored > 0].max(initial=layout.HEADER_SIZE))
-
-
-def _in_order(work: Callable[[_T], _R], todo: Iterable[_T], jobs: int) -> Iterator[tuple[_T, _R]]:
-    """Yield each thing with what `work` makes of it, in order, with two per thread in memory."""
-    if jobs == 1:
-        for thing in todo:
-            yield thing, work(thing)
-        return
-    pending: deque[tuple[_T, Future[_R]]] = deque()
-    with ThreadPoolExecutor(jobs, thread_name_prefix="etpack-tune") as pool:
-        try:
-            for thing in todo:
-                pending.append((thing, pool.submit(work, thing)))
-                if len(pending) > 2 * jobs:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        finally:
-            for _, future in pending:
-                future.cancel()
