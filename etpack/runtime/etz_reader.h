@@ -313,7 +313,8 @@ etz_status etz_open(etz_file *file, const etz_source *source, const etz_options 
  * Say what memory a context needs, from the footer and what the decoders report.
  *
  * It is, each rounded up to 64 or to the decoders' alignment: a block; for each block of a batch max_stored_block (not for a
- * source in memory), max_plane_scratch and some 550 bytes; two pages of 4084 bytes at most (not in memory); 2 KiB; workspaces.
+ * source in memory), max_plane_scratch and 528 bytes (on 64-bit machines); two pages of 4084 bytes at most (not in memory);
+ * 2 KiB; workspaces.
  *
  * @param[in] batch_blocks Blocks that are fetched, checked and given to decoders together, 1 to 65,535. With 1 a decoder gets
  *     the planes of a block in one call; more is for engines that pipeline.
