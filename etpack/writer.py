@@ -57,8 +57,7 @@ class Options:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "effort", Effort(self.effort))
-        smallest, largest = 1 << layout.MIN_BLOCK_SIZE_LOG2, 1 << layout.MAX_BLOCK_SIZE_LOG2
-        if self.block_size.bit_count() != 1 or not smallest <= self.block_size <= largest:
+        if self.block_size not in layout.BLOCK_SIZES:
             raise ValueError(f"block size {self.block_size:,} is not a power of two from 4K to 4M")
         if self.alignment.bit_count() != 1 or not 1 <= self.alignment <= 1 << layout.MAX_ALIGNMENT_LOG2:
             raise ValueError(f"alignment {self.alignment:,} is not a power of two up to 4M")

@@ -26,7 +26,7 @@ from etpack.plan import Extent
 from etpack.pte import Range, Role, read_model
 from etpack.reader import EtzFile
 from etpack.sources import FileSource
-from etpack.tuning import BLOCK_SIZES, Goal, Trial, read_values
+from etpack.tuning import Goal, Trial, read_values
 from etpack.tuning.sample import choose_pieces, rows_in, stand_ins
 from tests.conftest import ROOT
 from tests.test_cli import run
@@ -159,7 +159,7 @@ def test_a_sample_leads_to_what_the_whole_does(
 ) -> None:
     monkeypatch.setattr("etpack.tuning.sweep._PIECE_SIZE", 1 << 14)
     monkeypatch.setattr("etpack.tuning.sweep._FINAL_SIZE", 0)
-    sizes = BLOCK_SIZES[:3]
+    sizes = layout.BLOCK_SIZES[:3]
     whole = etpack.tune(example_model, device, block_sizes=sizes, sample_size=None)
     sampled = etpack.tune(example_model, device, block_sizes=sizes, sample_size=32 << 10)
     assert whole.sample is None
@@ -241,7 +241,7 @@ def test_within_one_percent_the_smaller_file_wins(digits: Path) -> None:
 def test_what_gains_nothing_is_not_recommended(digits: Path) -> None:
     """Where padding makes most blocks raw, they load quickest, from a file that is larger than the model."""
     device = Device(1000, {"lz4": 5, "planes": 5}, sector_size=4096)
-    report = etpack.tune(digits, device, block_sizes=BLOCK_SIZES[:3])
+    report = etpack.tune(digits, device, block_sizes=layout.BLOCK_SIZES[:3])
     quickest = min(report.trials, key=lambda trial: trial.load.seconds)
     assert not quickest.pays
     assert quickest.stored_size > report.content_size
@@ -279,7 +279,7 @@ def test_what_does_not_fit_by_a_sample_is_not_measured_again(digits: Path, monke
     monkeypatch.setattr("etpack.tuning.sweep._PIECE_SIZE", 1 << 14)
     monkeypatch.setattr("etpack.tuning.sweep._FINAL_SIZE", 0)
     device = Device(100, {"zstd": 500, "lz4": 500, "planes": 500}, 24 << 10, sector_size=512)
-    report = etpack.tune(digits, device, block_sizes=BLOCK_SIZES[:3], sample_size=32 << 10)
+    report = etpack.tune(digits, device, block_sizes=layout.BLOCK_SIZES[:3], sample_size=32 << 10)
     assert report.sample
     assert {trial.fits for trial in report.trials} == {True, False}
     assert all(trial.fits for trial in report.trials if trial.exact)
@@ -545,9 +545,9 @@ def test_every_kind_of_model_is_tuned(real_model: Path) -> None:
 
 
 def test_block_sizes_are_all_that_the_format_has() -> None:
-    assert BLOCK_SIZES[0] == 4096
-    assert BLOCK_SIZES[-1] == 4 << 20
-    assert len(BLOCK_SIZES) == 11
+    assert layout.BLOCK_SIZES[0] == 4096
+    assert layout.BLOCK_SIZES[-1] == 4 << 20
+    assert len(layout.BLOCK_SIZES) == 11
 
 
 def test_the_guide_has_one_device_in_three_ways(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,7 @@ def diff(
     The exit code is 0 if the contents are the same, byte for byte, and 1 if they differ. It is never 1 for anything
     else: 2 is wrong usage, 3 a file that is bad, unsupported or over a limit, 4 a file that cannot be read.
     """
-    largest = 1 << layout.MAX_BLOCK_SIZE_LOG2
-    if block_size is not None and (block_size.bit_count() != 1 or not 4096 <= block_size <= largest):
+    if block_size is not None and block_size not in layout.BLOCK_SIZES:
         raise click.UsageError("--block-size takes a power of two from 4K to 4M")
     with _never_1():
         found = compare.diff(a, b, everything=everything, block_size=block_size, jobs=jobs, limits=limits)

@@ -12,9 +12,10 @@ from etpack.cli import common
 from etpack.codecs import Effort
 from etpack.describe.page import check_plotly
 from etpack.errors import naming
+from etpack.layout import BLOCK_SIZES
 from etpack.limits import Limits, written
 from etpack.output import FileOutput, refuse_input
-from etpack.tuning import BLOCK_SIZES, SAMPLE_SIZE, Device, Goal, TuneReport, read_values
+from etpack.tuning import SAMPLE_SIZE, Device, Goal, TuneReport, read_values
 from etpack.tuning import tune as search
 
 

@@ -69,8 +69,7 @@ def diff(
         ValueError: The block size or the number of threads is not possible.
     """
     check_jobs(jobs)
-    smallest, largest = 1 << layout.MIN_BLOCK_SIZE_LOG2, 1 << layout.MAX_BLOCK_SIZE_LOG2
-    if block_size is not None and not (smallest <= block_size <= largest and block_size.bit_count() == 1):
+    if block_size is not None and block_size not in layout.BLOCK_SIZES:
         raise ValueError(f"block size {block_size:,} is not a power of two from 4K to 4M")
     with ExitStack() as stack:
         contents = [open_content(source, stack, jobs, limits) for source in (a, b)]

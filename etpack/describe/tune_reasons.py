@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from etpack.describe.words import both, duration, human, plural
-from etpack.layout import PAGE_SIZE
+from etpack.layout import BLOCK_SIZES, PAGE_SIZE
 from etpack.limits import written
-from etpack.tuning import BLOCK_SIZES, TIE, Device, Goal, Trial, TuneReport, option_words
+from etpack.tuning import TIE, Device, Goal, Trial, TuneReport, option_words
 
 
 def named(trial: Trial) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from etpack.layout.ends import Footer, check_header, header_bytes
 from etpack.layout.names import (
+    BLOCK_SIZES,
     CRC_SIZE,
     DEFAULT_BLOCK_SIZE,
     ENTRIES_PER_PAGE,
@@ -61,6 +62,7 @@ from etpack.layout.tables import (
 )
 
 __all__ = [
+    "BLOCK_SIZES",
     "CRC_SIZE",
     "CodecId",
     "DEFAULT_BLOCK_SIZE",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from etpack.tuning.cost import LoadCost
 from etpack.tuning.device import Device, DeviceError, read_values
 from etpack.tuning.report import Goal, SampleReport, Trial, TuneReport, option_words
-from etpack.tuning.sweep import BLOCK_SIZES, SAMPLE_SIZE, TIE, tune
+from etpack.tuning.sweep import SAMPLE_SIZE, TIE, tune
 
 __all__ = [
-    "BLOCK_SIZES",
     "Device",
     "DeviceError",
     "Goal",

@@ -22,7 +22,6 @@ from etpack.tuning.report import Goal, SampleReport, Trial, TuneReport
 from etpack.tuning.sample import choose_pieces
 from etpack.writer import Options, Outline, extent_entries, outline
 
-BLOCK_SIZES = tuple(1 << log2 for log2 in range(layout.MIN_BLOCK_SIZE_LOG2, layout.MAX_BLOCK_SIZE_LOG2 + 1))
 # Bytes of content that each trial encodes; all of a model that has no more.
 SAMPLE_SIZE = 16 << 20
 
@@ -42,7 +41,7 @@ def tune(
     device: Device,
     *,
     goal: Goal | str = Goal.LOAD,
-    block_sizes: Sequence[int] = BLOCK_SIZES,
+    block_sizes: Sequence[int] = layout.BLOCK_SIZES,
     efforts: Sequence[Effort] = (Effort.DEFAULT,),
     sample_size: int | None = SAMPLE_SIZE,
     jobs: int | None = None,
