@@ -43,7 +43,7 @@ def read_settings(path: str | os.PathLike[str], error: type[EtpackError]) -> dic
 
 def _text(data: bytes, error: type[EtpackError]) -> str:
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         line = data.count(b"\n", 0, exc.start) + 1
         raise error(f"it is no text: line {line} is not UTF-8", hint="name a file of TOML or JSON, in UTF-8") from None

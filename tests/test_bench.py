@@ -99,6 +99,11 @@ def test_json_follows_its_schema(packed_digits: Path) -> None:
     assert [read["size"] for read in value["reads"]] == [4096, 65536]
 
 
+def test_quiet_prints_nothing(packed_digits: Path) -> None:
+    result = run("bench", packed_digits, "-q", "--reads", "5", "--threads", "1")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 def test_lines_say_what_was_measured(packed_digits: Path) -> None:
     clock = Clock(0.001)
     lines = list(describe_bench(bench_file(packed_digits, reads=5, clock=clock)))

@@ -15,6 +15,7 @@ from etpack.settings import MAX_SIZE, read_settings
     [
         ("x.toml", 'a = 1\n[b]\nc = ["d"]\n'),
         ("x.json", '{"a": 1, "b": {"c": ["d"]}}'),
+        ("bom", '\ufeffa = 1\n[b]\nc = ["d"]\n'),
         ("x", '\n {"a":1,"b":{"c":["d"]}}'),
     ],
 )

@@ -513,6 +513,7 @@ def test_all_that_was_tried_is_shown_when_asked(place: Path) -> None:
         (["--storage", "5", "--decode", "lz4"], 2, "not NAME=VALUE"),
         (["--storage", "5", "--decode", "lz4=much"], 2, "not a number"),
         (["--storage", "5", "--decode", "brotli=1"], 3, "no codec 'brotli'"),
+        (["--storage", "5", "--decode", "auto=1"], 3, "no codec 'auto'; choose from lz4, zstd, raw, planes"),
         (["--device", "absent.toml"], 4, "absent.toml: No such file"),
         (["--device", "device.toml", "--storage", "0"], 2, "storage_mb_s"),
         (["--device", "device.toml", "--block-size", "1000"], 2, "power of two"),
@@ -521,14 +522,17 @@ def test_all_that_was_tried_is_shown_when_asked(place: Path) -> None:
         (["--device", "device.toml", "--html", "device.toml"], 2, "is the input itself"),
         (["--device", "device.toml", "--html", "absent/x.html"], 4, "absent/x.html: No such file"),
         (["--device", "device.toml", "--html", ""], 2, "an empty name"),
+        (["--device", "device.toml", "--html", "there.html"], 2, "exists already"),
         (["--device", "device.toml", "--html", "x.html", "--scratch", "4K"], 3, "nothing fits"),
         (["--device", "device.toml", "--html", "-", "--json"], 2, "both go to stdout"),
         (["--device", "model.pte"], 2, "it is no text"),
     ],
 )
 def test_errors(place: Path, args: list[str], code: int, words: str) -> None:
+    (place / "there.html").write_text("mine", encoding="utf-8")
     before = sorted(os.listdir(place))
     result = run("tune", "model.pte", *args, cwd=place)
+    assert (place / "there.html").read_text(encoding="utf-8") == "mine"
     assert result.returncode == code, result.stderr
     assert words in result.stderr
     assert result.stdout == ""

@@ -34,5 +34,5 @@ def bench(file: str, threads: tuple[int, ...], reads: int, limits: Limits, quiet
         report = measuring.bench_file(file, threads=threads, reads=reads, limits=limits, progress=progress)
     if as_json:
         common.echo_json(report.to_json())
-    else:
+    elif not quiet:
         click.echo("\n".join(describe_bench(report)))

@@ -99,6 +99,7 @@ def _to_speed(text: str) -> float:
 )  # fmt: skip
 @click.option("--full", is_flag=True, help="Pack all of MODEL in each trial.")
 @click.option("--html", type=common.OUTPUT, metavar="PATH", help="Write a page with plots.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite a page that is there.")
 @click.option("--all", "everything", is_flag=True, help="Show all that was tried.")
 @common.limit_option
 @common.jobs_option
@@ -113,6 +114,7 @@ def tune(
     sample: int,
     full: bool,
     html: str | None,
+    force: bool,
     everything: bool,
     limits: Limits,
     jobs: int | None,
@@ -134,7 +136,7 @@ def tune(
         raise click.UsageError("--json and --html - both go to stdout; name a file for --html")
     device = _device(description, given)
     # The page's file is opened before the search, which takes a while, and not after it.
-    with FileOutput(html, overwrite=True) if html and html != common.STDOUT else nullcontext() as out:
+    with FileOutput(html, overwrite=force) if html and html != common.STDOUT else nullcontext() as out:
         with common.progress_bar(file, quiet=quiet or as_json) as progress:
             report = search(
                 file, device, goal=Goal(goal), block_sizes=block_sizes, efforts=list(map(Effort, efforts)),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from etpack import codecs
-from etpack.errors import EtpackError
+from etpack.errors import CodecMissingError, EtpackError
 from etpack.layout import MAX_ALIGNMENT_LOG2
 from etpack.settings import read_settings
 
@@ -62,7 +62,7 @@ class Device:
         for codec, speed in self.decode_mb_s.items():
             _check_speed(f"decode_mb_s: {codec}", speed)
             if codec not in (PLANES, *codecs.BUILT_IN_NAMES[1:]):
-                codecs.by_name(codec)
+                _check_installed(codec)
         for codec, size in self.workspace.items():
             _check_size(f"workspace: {codec}", size)
             if codec not in self.decode_mb_s:
@@ -114,6 +114,14 @@ def read_values(path: str | os.PathLike[str]) -> dict[str, Any]:
         OSError: It cannot be read.
     """
     return read_settings(path, DeviceError)
+
+
+def _check_installed(codec: str) -> None:
+    try:
+        codecs.by_name(codec)
+    except CodecMissingError as exc:  # which would offer auto, too
+        hint = f"choose from lz4, zstd, raw, {PLANES}, or install the codec"
+        raise CodecMissingError(f"decode_mb_s: {exc}", hint=hint) from None
 
 
 def _is_number(value: object) -> bool:
