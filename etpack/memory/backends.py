@@ -25,13 +25,13 @@ class Verdict(Enum):
     NOT_LOADED = "not loaded"
 
 
-# From the strongest promise to none.
-_STRENGTH = (Verdict.ALWAYS, Verdict.ON_SUCCESS, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEVER)
+# Those that a backend can have, from the strongest promise to none.
+BACKEND_VERDICTS = (Verdict.ALWAYS, Verdict.ON_SUCCESS, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEVER)
 
 
 def weakest(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict that promises least; one of the five that a backend can have."""
-    return max(verdicts, key=_STRENGTH.index)
+    """Return the verdict that promises least, of those that a backend can have."""
+    return max(verdicts, key=BACKEND_VERDICTS.index)
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,10 @@ from difflib import get_close_matches
 from typing import Any
 
 from etpack.errors import BackendsError, naming
-from etpack.memory.backends import Backends, NamedDataHandling, Runtime, Verdict, load_backends
+from etpack.memory.backends import BACKEND_VERDICTS, Backends, NamedDataHandling, Runtime, Verdict, load_backends
 from etpack.settings import read_settings
 
-_VERDICTS = tuple(
-    verdict.value
-    for verdict in (Verdict.ALWAYS, Verdict.ON_SUCCESS, Verdict.CONDITIONAL, Verdict.UNKNOWN, Verdict.NEVER)
-)
+_VERDICTS = tuple(verdict.value for verdict in BACKEND_VERDICTS)
 _ENTRY_KEYS = ("id", "verdict", "condition", "reason", "name", "evidence", "version", "named_data")
 _NAMED_KEYS = ("verdict", "reason")
 
