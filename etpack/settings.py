@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from etpack.errors import EtpackError, naming
+from etpack.errors import EtpackError, naming, naming_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,7 +33,7 @@ def read_settings(path: str | os.PathLike[str], error: type[EtpackError]) -> dic
         OSError: It cannot be read.
     """
     name = os.fspath(path)
-    with open(name, "rb") as file:
+    with naming_file(name), open(name, "rb") as file:
         data = file.read(MAX_SIZE + 1)
     with naming(name):
         if len(data) > MAX_SIZE:

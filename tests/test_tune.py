@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from etpack import Device, DeviceError, Effort, LimitError, Options, codecs, lay
 from etpack.codecs import BytesLike
 from etpack.describe.words import duration
 from etpack.layout import ExtentEntry
+from etpack.memory.own_backends import read_backends
 from etpack.memory.sequence import load_sequence
 from etpack.plan import Extent
 from etpack.pte import Range, Role, read_model
@@ -383,6 +386,8 @@ GOOD = {"storage_mb_s": 10, "decode_mb_s": {"lz4": 1, "planes": 1}}
         ({"storage_mb_s": float("nan")}, "nan is not a speed"),
         ({"storage_mb_s": "fast"}, "'fast' is not a speed"),
         ({"storage_mb_s": True}, "True is not a speed"),
+        ({"storage_mb_s": 10**400}, "is not a speed"),
+        ({"storage_mb_s": 1e-320}, "is not a speed"),
         ({"decode_mb_s": {}}, "it decodes no codec"),
         ({"decode_mb_s": 5}, "5 is not a table"),
         ({"decode_mb_s": {"lz4": 1}}, "how fast byte planes are put together"),
@@ -392,6 +397,7 @@ GOOD = {"storage_mb_s": 10, "decode_mb_s": {"lz4": 1, "planes": 1}}
         ({"sector_size": 1000}, "not a power of two"),
         ({"sector_size": 1 << 23}, "not a power of two up to 4M"),
         ({"request_us": -1}, "request_us: -1"),
+        ({"request_us": 10**400}, "is not a number of microseconds"),
         ({"fixed_function": "yes"}, "neither true nor false"),
         ({"name": 5}, "name: 5"),
         ({"workspace": {"lz4": "much"}}, "workspace: lz4: 'much'"),
@@ -421,6 +427,20 @@ def test_a_file_that_describes_no_device(tmp_path: Path) -> None:
         read_values(tmp_path / "device.toml")
     assert caught.value.path == str(tmp_path / "device.toml")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("read", [read_values, read_backends])
+def test_a_description_that_cannot_be_read_is_named(
+    read: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("builtins.open", lambda *_: Broken())
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        read(tmp_path / "device.toml")
+    assert caught.value.filename == str(tmp_path / "device.toml")
 
 
 TOML = """

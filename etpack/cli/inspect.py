@@ -19,13 +19,25 @@ from etpack.output import refuse_input
 from etpack.report import LoadSetup, Report, inspect_file, read_data_file, with_loaders
 from etpack.sources import open_source, steady
 
-_SPEED = click.FloatRange(min=0, min_open=True)
 _DATA = "A .ptd that the model is loaded with. May be repeated."
 _BACKENDS = (
     "What your own backends free: a file of TOML or JSON, as the guide shows. Its entries replace the known ones."
 )
 _LOADERS = {loader.name.lower().replace("_", "-"): loader for loader in Loader}
 _STORAGE_SPEED = "How fast the device reads, to say how long loading takes."
+
+
+class _Speed(click.FloatRange):
+    """A speed in MB/s with which every time that is made of it is a number."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        speed = super().convert(value, param, ctx)
+        if not 1e-9 <= speed <= 1e9:
+            self.fail(f"{value} is not a speed in MB/s", param, ctx)
+        return speed
+
+
+_SPEED = _Speed(min=0, min_open=True)
 
 
 @click.command()

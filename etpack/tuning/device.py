@@ -15,6 +15,8 @@ from etpack.settings import read_settings
 
 # What `decode_mb_s` may have beside the names of codecs.
 PLANES = "planes"
+# What is slower loads nothing; times stay finite.
+_SLOWEST = 1e-9
 _FASTEST = 1e9
 _LARGEST_SIZE = 1 << 48
 
@@ -73,7 +75,7 @@ class Device:
         if self.sector_size.bit_count() != 1 or self.sector_size > 1 << MAX_ALIGNMENT_LOG2:
             raise DeviceError(f"sector_size: {self.sector_size:,} is not a power of two up to 4M")
         if not (_is_number(self.request_us) and 0 <= self.request_us <= _FASTEST):
-            raise DeviceError(f"request_us: {self.request_us!r} is not a number of microseconds")
+            raise DeviceError(f"request_us: {self.request_us!r:.40} is not a number of microseconds")
         if not isinstance(self.fixed_function, bool):
             raise DeviceError(f"fixed_function: {self.fixed_function!r} is neither true nor false")
         if not isinstance(self.name, str):
@@ -125,11 +127,14 @@ def _check_installed(codec: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    # A larger integer may be more than a float holds.
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _FASTEST
 
 
 def _check_speed(name: str, value: object) -> None:
-    if not (_is_number(value) and 0 < float(value) <= _FASTEST):  # type: ignore[arg-type]
+    if not (_is_number(value) and _SLOWEST <= float(value) <= _FASTEST):  # type: ignore[arg-type]
         raise DeviceError(f"{name}: {value!r:.40} is not a speed in MB/s")
 
 
