@@ -94,7 +94,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return plain, packed
 
 
-@pytest.mark.parametrize("check", ["sources", "errors", "threads", "data"])
+@pytest.mark.parametrize("check", ["sources", "errors", "threads", "ahead", "data"])
 def test_loader(tools: Tools, mixed: tuple[Path, Path], check: str) -> None:
     tools.run("loader_check", check, *mixed)
 
@@ -121,8 +121,9 @@ def test_the_readmes_show_the_example_that_runs(tools: Tools, digits: Path, pack
         assert tools.run("load_model", model) == "Error::Ok\n"
 
 
-def test_threads_under_thread_sanitizer(thread_tools: Tools, mixed: tuple[Path, Path]) -> None:
-    thread_tools.run("loader_check", "threads", *mixed)
+@pytest.mark.parametrize("check", ["threads", "ahead"])
+def test_threads_under_thread_sanitizer(thread_tools: Tools, mixed: tuple[Path, Path], check: str) -> None:
+    thread_tools.run("loader_check", check, *mixed)
 
 
 @pytest.mark.parametrize("vectors", [VECTORS], ids=["all"])
@@ -171,6 +172,7 @@ def _outputs(tools: Tools, *arguments: str | Path) -> str:
 OPTIONS = {
     "defaults": [],
     "two threads": ["--threads", "2"],
+    "reading ahead": ["--read-ahead", "262144"],
     "no threads": ["--threads", "0"],
     "aligned": ["--align", "4096"],
     "retained": ["--retain"],

@@ -244,6 +244,9 @@ Result<EtzDataLoader> EtzDataLoader::open_source(
     return to_error(status);
   }
   impl->stored.keep_tables(impl->file);
+  if (options.read_ahead > 0) {
+    impl->stored.read_ahead(options.read_ahead);
+  }
   return loader;
 }
 

@@ -24,6 +24,11 @@ struct EtzDataLoaderOptions {
   /// others are started for a load of `kEtzParallelBytes` or more, and have ended when it returns.
   size_t threads = 1;
 
+  /// Bytes of memory for reading ahead of loads, 256 KiB or more; 0 is not to. A thread then reads what comes next in the file
+  /// while blocks are decoded, and between loads, while a delegate works: for storage that is slower than that. A megabyte
+  /// does. The thread and the memory last as long as the loader. Without effect for a source in memory.
+  size_t read_ahead = 0;
+
   /// Ask the system for pages of 2 MiB (Linux, MADV_HUGEPAGE) for those parts of a load that fill them. Memory in use does
   /// not grow by it. Without effect where the system does not offer them.
   bool huge_pages = true;

@@ -21,6 +21,7 @@ uint64_t table_end(const etz_table& table) {
 } // namespace
 
 StoredSource::~StoredSource() {
+  ahead_.stop();
   if (fd_ >= 0) {
     close(fd_);
   }
@@ -81,14 +82,25 @@ void StoredSource::keep_tables(const etz_file& file) {
   tables_size_ = size;
 }
 
+void StoredSource::read_ahead(size_t memory) {
+  if (memory_ == nullptr) {
+    ahead_.start(read_stored, this, size_, memory);
+  }
+}
+
 int StoredSource::read_at(void* self, uint64_t offset, void* dest, size_t size) {
-  const auto* const source = static_cast<const StoredSource*>(self);
+  auto* const source = static_cast<StoredSource*>(self);
   const uint64_t into_tables = offset - source->tables_start_;
   if (offset >= source->tables_start_ && into_tables <= source->tables_size_ &&
       size <= source->tables_size_ - into_tables) {
     memcpy(dest, static_cast<const uint8_t*>(source->tables_.data) + into_tables, size);
     return 0;
   }
+  return source->ahead_.is_on() ? source->ahead_.read(offset, dest, size) : read_stored(self, offset, dest, size);
+}
+
+int StoredSource::read_stored(void* self, uint64_t offset, void* dest, size_t size) {
+  const auto* const source = static_cast<const StoredSource*>(self);
   return source->callback_ != nullptr ? source->callback_(source->user_, offset, dest, size)
                                       : source->read_file(offset, dest, size);
 }

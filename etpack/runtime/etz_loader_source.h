@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "etz_loader_ahead.h"
 #include "etz_loader_memory.h"
 #include "etz_reader.h"
 
@@ -34,8 +35,12 @@ class StoredSource {
   /// Keeps the tables that say where blocks lie in memory, if they are small, so that a load reads nothing but blocks.
   void keep_tables(const etz_file& file);
 
+  /// Reads ahead from now on, with so many bytes of memory; without effect on a source in memory.
+  void read_ahead(size_t memory);
+
  private:
   static int read_at(void* self, uint64_t offset, void* dest, size_t size);
+  static int read_stored(void* self, uint64_t offset, void* dest, size_t size);
   int read_file(uint64_t offset, void* dest, size_t size) const;
 
   const uint8_t* memory_ = nullptr;
@@ -47,6 +52,7 @@ class StoredSource {
   Buffer tables_; // Stored bytes from `tables_start_` on.
   uint64_t tables_start_ = 0;
   size_t tables_size_ = 0;
+  ReadAhead ahead_;
 };
 
 } // namespace internal

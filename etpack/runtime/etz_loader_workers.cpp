@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "etz_loader_memory.h"
+#include "etz_loader_thread.h"
 
 namespace etpack {
 namespace internal {
@@ -18,9 +19,6 @@ constexpr size_t kUnitBytes = 256 * 1024;
 // kept busy by one thread while another decodes.
 constexpr size_t kFetchBytesAlone = 128 * 1024;
 constexpr size_t kFetchBytesTogether = 256 * 1024;
-
-// Decoders use little stack: libzstd's and liblz4's tables lie in the workspace.
-constexpr size_t kThreadStack = 256 * 1024;
 
 void destroy(Worker* worker) {
   unmap_buffer(worker, worker->mapped_bytes);
@@ -37,22 +35,13 @@ class ParallelRead {
   }
 
   /// Starts a thread that works on it; false if the system has none to give.
-  bool start_thread(pthread_t* thread) {
-    pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0) {
-      return false;
-    }
-    // A refusal leaves the default, which is larger.
-    (void)pthread_attr_setstacksize(&attributes, kThreadStack);
-    const bool started = pthread_create(thread, &attributes, run, this) == 0;
-    pthread_attr_destroy(&attributes);
-    return started;
+  bool start_helper(pthread_t* thread) {
+    return start_thread(thread, help, this);
   }
 
-  /// Takes units until there are none, or one failed.
-  void work() {
-    Worker* worker = nullptr;
-    etz_status result = pool_->take(&worker);
+  /// Takes units until there are none, or one failed, and gives the worker back.
+  void work(Worker* worker) {
+    etz_status result = ETZ_OK;
     while (result == ETZ_OK && status() == ETZ_OK) {
       const size_t unit = next_unit_.fetch_add(1, std::memory_order_relaxed);
       if (unit >= units()) {
@@ -60,9 +49,7 @@ class ParallelRead {
       }
       result = read_unit(&worker->context, unit);
     }
-    if (worker != nullptr) {
-      pool_->give_back(worker);
-    }
+    pool_->give_back(worker);
     if (result != ETZ_OK) {
       status_.store(result, std::memory_order_relaxed);
     }
@@ -73,8 +60,13 @@ class ParallelRead {
   }
 
  private:
-  static void* run(void* read) {
-    static_cast<ParallelRead*>(read)->work();
+  // Without memory for it the others do all.
+  static void* help(void* read) {
+    auto* const self = static_cast<ParallelRead*>(read);
+    Worker* worker = nullptr;
+    if (self->pool_->take(&worker) == ETZ_OK) {
+      self->work(worker);
+    }
     return nullptr;
   }
 
@@ -199,13 +191,18 @@ etz_status read_alone(WorkerPool* pool, uint64_t offset, void* dest, size_t size
 }
 
 etz_status read_parallel(WorkerPool* pool, uint64_t offset, void* dest, size_t size, size_t threads) {
+  Worker* worker = nullptr;
+  const etz_status taken = pool->take(&worker);
+  if (taken != ETZ_OK) {
+    return taken;
+  }
   ParallelRead read(pool, offset, dest, size);
   pthread_t others[kMaxThreads - 1];
   size_t started = 0;
-  while (started + 1 < threads && started + 1 < read.units() && read.start_thread(&others[started])) {
+  while (started + 1 < threads && started + 1 < read.units() && read.start_helper(&others[started])) {
     ++started;
   }
-  read.work();
+  read.work(worker);
   while (started > 0) {
     pthread_join(others[--started], nullptr);
   }

@@ -2,8 +2,8 @@
  * Loads a model with one of ExecuTorch's loaders, or an `.etz` with etpack's, runs a method on made-up inputs, and prints a
  * hash of the outputs, the time that loading took, and the memory in use.
  *
- *     runner model.etz --loader etz [--method forward] [--data weights.ptd] [--threads 2] [--align 128]
- *                      [--huge-pages 0|1] [--retain] [--load-only] [--throttle MB_PER_SECOND] [--log calls.jsonl]
+ *     runner model.etz --loader etz [--method forward] [--data weights.ptd] [--threads 2] [--read-ahead BYTES]
+ *                      [--align 128] [--huge-pages 0|1] [--retain] [--load-only] [--throttle MB_PER_SECOND] [--log calls.jsonl]
  *     runner model.pte --loader file|mmap|buffer ...
  *
  * `--data` names the external weights, packed if the model is. `--throttle` makes storage as slow as that
@@ -105,6 +105,8 @@ bool parse(int count, char** values, Arguments* out) {
       out->log = value;
     } else if (name == "--threads") {
       out->options.threads = strtoull(value, nullptr, 10);
+    } else if (name == "--read-ahead") {
+      out->options.read_ahead = strtoull(value, nullptr, 10);
     } else if (name == "--align") {
       out->options.alignment = strtoull(value, nullptr, 10);
     } else if (name == "--throttle") {
@@ -464,7 +466,7 @@ int main(int count, char** values) {
     fprintf(
         stderr,
         "usage: runner MODEL [--loader file|mmap|buffer|etz] [--method NAME] [--data FILE] [--log FILE] [--load-only]\n"
-        "              [--threads N] [--align N] [--huge-pages 0|1] [--retain] [--throttle MB_PER_SECOND]\n");
+        "              [--threads N] [--read-ahead BYTES] [--align N] [--huge-pages 0|1] [--retain] [--throttle MB_PER_SECOND]\n");
     return 2;
   }
   if (arguments.log.empty()) {

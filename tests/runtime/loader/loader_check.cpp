@@ -5,6 +5,7 @@
  *     loader_check trap N PLAIN PACKED         one of the traps in README.md
  *     loader_check errors PLAIN PACKED         each error, from what causes it
  *     loader_check threads PLAIN PACKED        many threads on one loader
+ *     loader_check ahead PLAIN PACKED          what is read ahead of loads
  *     loader_check flips PLAIN PACKED STEP START END     bits flipped, one at a time: every STEP-th of the file
  *     loader_check read PACKED...              for each file a line: its name, and the error or "ok" and a hash
  *     loader_check data PLAIN PACKED           external weights (.ptd) through ExecuTorch's own map
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 
 #include <atomic>
+#include <chrono>
 #include <cinttypes>
 #include <memory>
 #include <thread>
@@ -42,7 +44,7 @@ namespace {
 /// A source that can be made to fail.
 struct Callback {
   const Bytes* bytes;
-  bool fails = false;
+  std::atomic<bool> fails{false};
 
   static int read(void* user, uint64_t offset, void* dest, size_t size) {
     const auto* const self = static_cast<const Callback*>(user);
@@ -72,6 +74,7 @@ void check_sources(const Files& files) {
       for (const bool huge_pages : {false, true}) {
         EtzDataLoaderOptions options;
         options.threads = threads;
+        options.read_ahead = huge_pages ? 1 << 20 : 0;
         options.alignment = alignment;
         options.huge_pages = huge_pages;
         check_ranges(opened(files, options), files, alignment < 16 ? 16 : alignment, 8);
@@ -80,6 +83,7 @@ void check_sources(const Files& files) {
   }
   EtzDataLoaderOptions options;
   options.threads = 2;
+  options.read_ahead = 1;
   options.kernels = &etz_kernels_portable;
 
   auto in_memory = EtzDataLoader::from_memory(files.packed.data(), files.packed.size(), options);
@@ -184,10 +188,11 @@ void check_open_errors(const Files& files) {
   CHECK(EtzDataLoader::from(files.packed_path.c_str(), options).ok());
 }
 
-void check_load_errors(const Files& files, size_t threads) {
+void check_load_errors(const Files& files, size_t threads, size_t read_ahead) {
   const size_t size = files.plain.size();
   EtzDataLoaderOptions options;
   options.threads = threads;
+  options.read_ahead = read_ahead;
   {
     const EtzDataLoader loader = opened(files, options);
     for (const auto& [offset, bytes] : std::vector<std::pair<size_t, size_t>>{
@@ -223,6 +228,96 @@ void check_load_errors(const Files& files, size_t threads) {
   close(fd);
 }
 
+/// A decoder for zstd that one context can be made with, and no more.
+struct ScarceDecoder {
+  std::atomic<int> contexts{0};
+
+  static etz_status prepare(void* user, void* workspace, size_t size) {
+    return static_cast<ScarceDecoder*>(user)->contexts.fetch_add(1) == 0
+        ? etz_decoder_zstd.prepare(etz_decoder_zstd.user, workspace, size)
+        : ETZ_MEMORY;
+  }
+};
+
+void check_helpers_without_memory(const Files& files) {
+  ScarceDecoder scarce;
+  etz_decoder table[1] = {etz_decoder_zstd};
+  table[0].user = &scarce;
+  table[0].prepare = ScarceDecoder::prepare;
+  EtzDataLoaderOptions options;
+  options.threads = 4;
+  options.decoders = table;
+  options.decoder_count = 1;
+  const EtzDataLoader loader = opened(files, options);
+  CHECK(holds(loaded(loader, 0, files.plain.size()), files.plain, 0));
+  CHECK(scarce.contexts > 1);
+}
+
+/// A source that knows which thread reads what.
+struct WatchedCallback {
+  const Bytes* bytes;
+  std::thread::id loads = std::this_thread::get_id();
+  std::atomic<bool> slow{false};
+  uint64_t by_loading = 0;
+  uint64_t loading_end = 0;
+  std::atomic<uint64_t> ahead_end{0};
+
+  static int read(void* user, uint64_t offset, void* dest, size_t size) {
+    auto* const self = static_cast<WatchedCallback*>(user);
+    if (self->slow) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    memcpy(dest, self->bytes->data() + offset, size);
+    if (std::this_thread::get_id() == self->loads) {
+      self->by_loading += size;
+      self->loading_end = offset + size;
+    } else {
+      self->ahead_end = offset + size;
+    }
+    return 0;
+  }
+};
+
+void check_ahead(const Files& files) {
+  const size_t half = files.plain.size() / 2;
+  WatchedCallback callback{&files.packed};
+  EtzDataLoaderOptions options;
+  {
+    auto loader = EtzDataLoader::from_callback(WatchedCallback::read, &callback, files.packed.size(), options);
+    CHECK(loader.ok());
+    loaded(loader.get(), 0, half);
+  }
+  const uint64_t half_end = callback.loading_end;
+  options.read_ahead = 1 << 20;
+  {
+    auto loader = EtzDataLoader::from_callback(WatchedCallback::read, &callback, files.packed.size(), options);
+    CHECK(loader.ok());
+    // One load, and another elsewhere, are no row: nothing is read ahead of them.
+    loaded(loader.get(), half, 64);
+    loaded(loader.get(), 0, 64);
+    CHECK(callback.ahead_end == 0);
+    CHECK(holds(loaded(loader.get(), 0, half), files.plain, 0));
+    // What comes next is read without being asked for.
+    for (int i = 0; i < 60000 && callback.ahead_end < half_end + (1 << 19); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(callback.ahead_end == half_end + (1 << 19));
+    // So the next load's thread reads nothing itself, also if a small load elsewhere came between.
+    uint64_t before = callback.by_loading;
+    CHECK(holds(loaded(loader.get(), half, 1 << 18), files.plain, half));
+    CHECK(callback.by_loading == before);
+    loaded(loader.get(), 0, 64);
+    before = callback.by_loading;
+    CHECK(holds(loaded(loader.get(), half + (1 << 18), 1 << 18), files.plain, half + (1 << 18)));
+    CHECK(callback.by_loading == before);
+    callback.slow = true;
+    loaded(loader.get(), half + (2 << 18), 64);
+  } // It is destroyed while the thread reads.
+  const uint64_t last = callback.ahead_end;
+  std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  CHECK(callback.ahead_end == last);
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 // Last, for it is not undone. Sanitizers need the address space.
 void check_without_memory(const Files& files) {
@@ -237,17 +332,21 @@ void check_without_memory(const Files& files) {
 void check_errors(const Files& files) {
   check_decoders(files);
   check_open_errors(files);
-  check_load_errors(files, 1);
-  check_load_errors(files, 3);
+  for (const size_t read_ahead : {0, 1 << 20}) {
+    check_load_errors(files, 1, read_ahead);
+    check_load_errors(files, 3, read_ahead);
+  }
+  check_helpers_without_memory(files);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
   check_without_memory(files);
 #endif
 }
 
 void check_threads(const Files& files) {
-  for (const size_t workers : {1, 2}) {
+  for (const size_t workers : {1, 2, 3}) {
     EtzDataLoaderOptions options;
     options.threads = workers;
+    options.read_ahead = workers == 1 ? 0 : 1 << 19;
     const EtzDataLoader loader = opened(files, options);
     std::vector<std::thread> threads;
     // What one thread loads, the next frees.
@@ -379,6 +478,8 @@ int main(int count, char** values) {
     check_errors(files);
   } else if (check == "threads") {
     check_threads(files);
+  } else if (check == "ahead") {
+    check_ahead(files);
   } else if (check == "flips") {
     CHECK(count == 7);
     check_flips(files, strtoull(values[4], nullptr, 10), strtoull(values[5], nullptr, 10), strtoull(values[6], nullptr, 10));
