@@ -55,8 +55,9 @@ Loading ends when the method can run; what a delegate does with its weights is p
 - "50 MB/s" and so on: as if storage were so slow, by [a throttle](../../examples/cpp/throttled_data_loader.h) that
   serves one read at a time and does not read ahead. A load of `FileDataLoader`, which is one `pread()`, takes as long
   as its bytes, its own work included. `EtzDataLoader` reads through a callback that takes as long as the stored bytes,
-  and decodes besides. `BufferDataLoader` has its whole file read before. `MmapDataLoader` pays for all of a range when
-  it is loaded, though a model may not touch all of it, and nothing later.
+  and decodes besides. "Read ahead": one thread decodes, and another reads up to half a mebibyte that comes next, also
+  between loads (`read_ahead`, 1 MiB). `BufferDataLoader` has its whole file read before. `MmapDataLoader` pays for all
+  of a range when it is loaded, though a model may not touch all of it, and nothing later.
 - First inference: after a warm load, with made-up inputs. Portable kernels are slow whatever the loader.
 - Memory: the kernel's VmHWM and VmRSS when the method is loaded, in the warm runs; MB are 1,000,000 bytes.
 - Decoding, by [decode_speed](../../examples/cpp/decode_speed.c): from memory to memory, the whole file, in GB/s of
@@ -80,10 +81,12 @@ PEERS = (
     Contestant("MmapDataLoader", ("--loader", "mmap")),
     Contestant("BufferDataLoader", ("--loader", "buffer")),
 )
+# One thread that decodes and one that reads are two, too.
+_WAYS = {"1 thread": ("--threads", "1"), "2 threads": ("--threads", "2"), "read ahead": ("--read-ahead", str(1 << 20))}
 OURS = tuple(
-    Contestant(f"etpack {codec}, {words}", ("--loader", "etz", "--threads", threads), codec)
+    Contestant(f"etpack {codec}, {way}", ("--loader", "etz", *options), codec)
     for codec in CODECS
-    for threads, words in (("1", "1 thread"), ("2", "2 threads"))
+    for way, options in _WAYS.items()
 )
 
 
@@ -204,7 +207,7 @@ class Model:
 
     def inference(self) -> Iterator[Row]:
         """Return one row for each loader, ours with one thread: the first inference."""
-        loaders = (*PEERS, *OURS[::2])
+        loaders = (*PEERS, *OURS[:: len(_WAYS)])
         taken = self._turns("first inference", "execute_seconds", [], 1, loaders)
         # Portable kernels take seconds, to which a loader adds nothing.
         if any(run["execute_seconds"] < 1 for runs in taken.values.values() for run in runs):

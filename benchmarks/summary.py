@@ -160,14 +160,15 @@ def _loading_targets(rows: list[Row]) -> Iterator[Target]:
     speed = 200
     found = []
     for file in files:
-        names = (device.PEER, "etpack zstd, 2 threads", "etpack zstd, 1 thread", "etpack lz4, 2 threads")
+        ways = ("zstd, read ahead", "zstd, 2 threads", "zstd, 1 thread", "lz4, read ahead")
+        names = (device.PEER, *(f"etpack {way}" for way in ways))
         same = [by_name[key] for name in names if (key := (file, f"{speed} MB/s", name)) in by_name]
         if len(same) == len(names):
-            two, one, lz4 = (row["saved"]["median"] * 1000 for row in same[1:])
+            ahead, two, one, lz4 = (row["saved"]["median"] * 1000 for row in same[1:])
             wanted = device.saving_wanted(same[1], same[0]["read"], speed) * 1000
-            text = f"{_stem(file)} {two:.0f} ms, {wanted:.0f} wanted (one thread {one:.0f}, LZ4 {lz4:.0f})"
-            found.append((text, two >= wanted))
-    goal = f"loading at {speed} MB/s, two threads, saves 0.9 of what the smaller size takes off `FileDataLoader`'s time"
+            others = f"two decoding threads {two:.0f}, one thread {one:.0f}, LZ4 {lz4:.0f}"
+            found.append((f"{_stem(file)} {ahead:.0f} ms, {wanted:.0f} wanted ({others})", ahead >= wanted))
+    goal = f"loading at {speed} MB/s, reading ahead, saves 0.9 of what the size takes off `FileDataLoader`'s time"
     yield _judge(goal, found)
     found = []
     for file in files:
