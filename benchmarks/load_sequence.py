@@ -23,7 +23,6 @@ from unittest import mock
 import etpack
 from benchmarks.roundtrip import find_files
 from etpack import DataLoader, EtzFile, blocks
-from etpack.filters import Bytes
 from etpack.layout import IndexEntry
 from etpack.memory.events import Load
 from etpack.memory.sequence import load_sequence
@@ -87,13 +86,17 @@ def _request(load: Load, file: EtzFile, loader: DataLoader, plain: FileSource, c
     honest = blocks.decode_many
 
     def decode_many(
-        stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
+        stored: Sequence[bytes | memoryview],
+        entries: Sequence[IndexEntry],
+        outs: Sequence[memoryview],
+        first: int,
+        alignment: int,
     ) -> None:
         for number in range(first, first + len(entries)):
             cost.decodes[number] += 1
             cost.foreign += number not in wanted
-        cost.decoded_bytes += out.size
-        honest(stored, entries, out, first, alignment)
+        cost.decoded_bytes += sum(map(len, outs))
+        honest(stored, entries, outs, first, alignment)
 
     end = load.range.offset + load.range.size
     wanted = {

@@ -1,4 +1,4 @@
-/* The inner loops of etpack.filters, etpack.probe and etpack.selfcheck, which release the GIL for many blocks at a time.
+/* The inner loops of etpack.filters, etpack.probe and etpack.selfcheck, for many blocks at a time, without the GIL.
  *
  * Each function does what the numpy code beside its caller does, bit for bit; etpack works without this module,
  * only slower. Little-endian machines only. Nothing here allocates by what a file says: all buffers come from
@@ -11,6 +11,8 @@
 #include <string.h>
 
 enum { CHUNK = 512, SYMBOLS = 256, MAX_WIDTH = 8, PLAIN_COLUMNS = 15 };
+/* Below this many bytes the GIL is kept: a thread that lets it go waits longer to get it back than the work takes. */
+enum { WORTH_RELEASING = 256 << 10 };
 
 /* Vectors as wide as the processor has, where compiler and loader can choose at run time. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
@@ -122,67 +124,91 @@ static PyObject *split(PyObject *Py_UNUSED(module), PyObject *args)
     return result;
 }
 
-PyDoc_STRVAR(merge_doc, "merge(planes, width, rotated, out, blocks)\n\n"
-                        "Undo split: fill the elements of `out`, (blocks, n) bytes, from `planes`, a sequence of blocks * width\n"
-                        "buffers of n // width bytes, those of the first block first.");
+/* The buffers of a sequence's items; to be given back by `release`. */
+typedef struct {
+    PyObject *items;
+    Py_buffer *buffers;
+    Py_ssize_t count;
+} Buffers;
+
+static void release(Buffers *taken)
+{
+    while (taken->count > 0)
+        PyBuffer_Release(&taken->buffers[--taken->count]);
+    PyMem_Free(taken->buffers);
+    Py_XDECREF(taken->items);
+}
+
+/* Take the buffers of all items, or raise and return 0; `release` is due either way. */
+static int take(Buffers *taken, PyObject *sequence, int flags)
+{
+    taken->buffers = NULL;
+    taken->count = 0;
+    /* A copy of a list: taking a buffer may run code that changes the original. */
+    if (!(taken->items = PySequence_Tuple(sequence)))
+        return 0;
+    Py_ssize_t count = PyTuple_GET_SIZE(taken->items);
+    if (!(taken->buffers = PyMem_Calloc((size_t)count + 1, sizeof *taken->buffers))) {
+        PyErr_NoMemory();
+        return 0;
+    }
+    for (; taken->count < count; taken->count++)
+        if (PyObject_GetBuffer(PyTuple_GET_ITEM(taken->items, taken->count), &taken->buffers[taken->count], flags))
+            return 0;
+    return 1;
+}
+
+static void merge_blocks(const Buffers *planes, int width, int rotated, const Buffers *outs)
+{
+    for (Py_ssize_t b = 0; b < outs->count; b++) {
+        const uint8_t *of_block[MAX_WIDTH];
+        for (int k = 0; k < width; k++)
+            of_block[k] = planes->buffers[b * width + k].buf;
+        size_t count = (size_t)(outs->buffers[b].len / width);
+        if (width == 2)
+            merge_2(of_block, count, rotated, outs->buffers[b].buf);
+        else if (width == 4)
+            merge_4(of_block, count, rotated, outs->buffers[b].buf);
+        else
+            merge_8(of_block, count, rotated, outs->buffers[b].buf);
+    }
+}
+
+PyDoc_STRVAR(merge_doc, "merge(planes, width, rotated, outs)\n\n"
+                        "Undo split: fill the elements of each of `outs`, buffers of n bytes, from `planes`, a sequence of\n"
+                        "width buffers of n // width bytes for each of them, those of the first first.");
 
 static PyObject *merge(PyObject *Py_UNUSED(module), PyObject *args)
 {
-    PyObject *sequence, *list;
-    Py_buffer out;
-    Py_ssize_t blocks;
+    PyObject *plane_sequence, *out_sequence, *result = NULL;
+    Buffers planes, outs;
     int width, rotated;
-    PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "Oipw*n", &sequence, &width, &rotated, &out, &blocks))
+    if (!PyArg_ParseTuple(args, "OipO", &plane_sequence, &width, &rotated, &out_sequence))
         return NULL;
-    /* A copy of the list: taking a buffer may run code that changes the original. */
-    list = PySequence_Tuple(sequence);
-    Py_ssize_t planes = list ? PyTuple_GET_SIZE(list) : 0, held = 0;
-    Py_buffer *buffers = NULL;
-    const uint8_t **starts = NULL;
-    Py_ssize_t size = blocks > 0 ? out.len / blocks : 0;
-    Py_ssize_t count = is_width(width) ? size / width : 0;
-    if (!list)
+    if (!take(&planes, plane_sequence, PyBUF_SIMPLE)) {
+        release(&planes);
+        return NULL;
+    }
+    if (!take(&outs, out_sequence, PyBUF_WRITABLE))
         goto done;
-    if (!is_width(width) || !holds(&out, blocks, size) || planes % width || planes / width != blocks) {
+    int fits = is_width(width) && planes.count % width == 0 && planes.count / width == outs.count;
+    Py_ssize_t total = 0;
+    for (Py_ssize_t p = 0; fits && p < planes.count; p++) {
+        fits = planes.buffers[p].len == outs.buffers[p / width].len / width;
+        total += planes.buffers[p].len;
+    }
+    if (!fits) {
         wrong_shape();
-        goto done;
+    } else {
+        PyThreadState *state = total >= WORTH_RELEASING ? PyEval_SaveThread() : NULL;
+        merge_blocks(&planes, width, rotated, &outs);
+        if (state)
+            PyEval_RestoreThread(state);
+        result = Py_NewRef(Py_None);
     }
-    buffers = calloc((size_t)planes + 1, sizeof *buffers);
-    starts = calloc((size_t)planes + 1, sizeof *starts);
-    if (!buffers || !starts) {
-        PyErr_NoMemory();
-        goto done;
-    }
-    for (; held < planes; held++) {
-        if (PyObject_GetBuffer(PyTuple_GET_ITEM(list, held), &buffers[held], PyBUF_SIMPLE))
-            goto done;
-        starts[held] = buffers[held].buf;
-        if (buffers[held].len != count) {
-            held++;
-            wrong_shape();
-            goto done;
-        }
-    }
-    Py_BEGIN_ALLOW_THREADS
-    for (Py_ssize_t b = 0; b < blocks; b++) {
-        uint8_t *block = (uint8_t *)out.buf + b * size;
-        if (width == 2)
-            merge_2(starts + b * width, (size_t)count, rotated, block);
-        else if (width == 4)
-            merge_4(starts + b * width, (size_t)count, rotated, block);
-        else
-            merge_8(starts + b * width, (size_t)count, rotated, block);
-    }
-    Py_END_ALLOW_THREADS
-    result = Py_NewRef(Py_None);
 done:
-    while (held > 0)
-        PyBuffer_Release(&buffers[--held]);
-    free(buffers);
-    free(starts);
-    Py_XDECREF(list);
-    PyBuffer_Release(&out);
+    release(&outs);
+    release(&planes);
     return result;
 }
 

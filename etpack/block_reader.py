@@ -5,16 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from etpack import layout
 from etpack.errors import CorruptError
 from etpack.layout import Footer, IndexEntry
 from etpack.runs import Run
 from etpack.sources import Source
-
-if TYPE_CHECKING:
-    from etpack.filters import Bytes
 
 # The cache of blocks that were read in part holds about this many bytes, and at least two blocks.
 KEPT_SIZE = 1 << 20
@@ -33,10 +29,13 @@ class BlockReader:
     def __init__(self, source: Source, index: bytes, footer: Footer, blocks_end: int) -> None:
         self._source = source
         self._index = index
-        self._footer = footer
         self._blocks_end = blocks_end
+        self._block_size = footer.block_size
+        self._alignment = footer.alignment
+        self._max_stored = footer.max_stored_block
         self._lock = threading.Lock()
-        self._cache: OrderedDict[int, Bytes] = OrderedDict()
+        self._cache: OrderedDict[int, memoryview] = OrderedDict()
+        self._most_kept = max(2, KEPT_SIZE // self._block_size)
 
     def entries(self, first: int, end: int) -> list[IndexEntry]:
         """Return the index entries of blocks `first` up to, and without, `end`."""
@@ -44,88 +43,85 @@ class BlockReader:
 
     def check_place(self, entry: IndexEntry, number: int) -> None:
         """Raise CorruptError unless the stored bytes of block `number` may lie where its entry says."""
-        if entry.stored_size == 0:
+        offset, size = entry.stored_offset, entry.stored_size
+        if size == 0:
             return
-        if entry.stored_size > self._footer.max_stored_block:
+        if size > self._max_stored:
             raise CorruptError(f"block {number} is larger than the largest", rule="footer-max-stored")
-        if not layout.HEADER_SIZE <= entry.stored_offset <= self._blocks_end - entry.stored_size:
-            raise CorruptError(f"block {number} lies outside the blocks", rule="block-range", where=entry.stored_offset)
-        if entry.stored_offset % self._footer.alignment:
-            raise CorruptError(f"block {number} is not aligned", rule="block-alignment", where=entry.stored_offset)
+        if not layout.HEADER_SIZE <= offset <= self._blocks_end - size:
+            raise CorruptError(f"block {number} lies outside the blocks", rule="block-range", where=offset)
+        if offset % self._alignment:
+            raise CorruptError(f"block {number} is not aligned", rule="block-alignment", where=offset)
 
-    def read_run(self, run: Run, out: Bytes) -> None:
-        """Put what a run wants into `out`, uint8 of shape (run.end - run.start,).
+    def read_run(self, run: Run, out: memoryview) -> None:
+        """Put what a run wants into `out`, which has run.end - run.start bytes.
 
         Raises:
             CorruptError: A block fails its check.
             UnsupportedError: A block uses a filter or codec that is not known here.
             OSError: The source cannot be read.
         """
-        entries = self.entries(run.first_block, run.end_block)
-        for number, entry in enumerate(entries, run.first_block):
+        first, size = run.first_block, self._block_size
+        entries = self.entries(first, run.end_block)
+        for number, entry in enumerate(entries, first):
             self.check_place(entry, number)
         # Blocks that are copied from, by number: those that were kept, and those of which only a part is wanted.
-        apart = self._kept(run)
-        for group in _groups(entries, [number - run.first_block for number in apart]):
-            apart |= self._decode(run, run.first_block + group.start, entries[group], out)
-        size = self._footer.block_size
+        apart = self._kept(first, run.end_block)
+        fresh = {}
+        for group in _groups(entries, [number - first for number in apart]):
+            targets = []
+            for number in range(first + group.start, first + group.stop):
+                offset = run.block_start + (number - first) * size
+                end = min(offset + size, run.block_end)
+                if run.start <= offset and end <= run.end:
+                    targets.append(out[offset - run.start : end - run.start])
+                else:
+                    fresh[number] = memoryview(bytearray(end - offset))
+                    targets.append(fresh[number])
+            self._decode(entries[group], targets, first + group.start)
+        if fresh:
+            self._keep(fresh)
+            apart |= fresh
         for number, block in apart.items():
-            offset = run.block_start + (number - run.first_block) * size
+            offset = run.block_start + (number - first) * size
             start, end = max(offset, run.start), min(offset + len(block), run.end)
             out[start - run.start : end - run.start] = block[start - offset : end - offset]
 
-    def _decode(self, run: Run, first: int, entries: Sequence[IndexEntry], out: Bytes) -> dict[int, Bytes]:
-        """Decode blocks that are stored side by side: into `out` if it takes them whole, else into what is returned."""
-        import numpy as np
+    def _decode(self, entries: Sequence[IndexEntry], targets: Sequence[memoryview], first: int) -> None:
+        """Decode blocks that are stored side by side, with one read of all from the first to the last."""
+        from etpack import blocks  # loads numpy, which opening a file does not need
 
-        from etpack import blocks
+        blocks.decode_many(self._fetch(entries), entries, targets, first, self._alignment)
 
-        stored = self._fetch(entries)
-        size, alignment = self._footer.block_size, self._footer.alignment
-        offset = run.block_start + (first - run.first_block) * size
-        # What is left after the first block, if it begins before what is wanted, and the last, if it goes on behind it.
-        head = int(offset < run.start)
-        whole = max(0, (min(offset + len(entries) * size, run.end) - offset) // size - head)
-        apart = {}
-        for i in (*range(head), *range(head + whole, len(entries))):
-            block = np.empty(min(size, run.block_end - offset - i * size), np.uint8)
-            blocks.decode_many(stored[i : i + 1], entries[i : i + 1], block[np.newaxis], first + i, alignment)
-            apart[first + i] = block
-        if whole:
-            rows = out[offset + head * size - run.start :][: whole * size].reshape(whole, size)
-            inner = slice(head, head + whole)
-            blocks.decode_many(stored[inner], entries[inner], rows, first + head, alignment)
-        if apart:
-            self._keep(apart)
-        return apart
-
-    def _fetch(self, entries: Sequence[IndexEntry]) -> list[memoryview]:
-        """Return the stored bytes of each entry, with one read of all from the first to the last."""
-        places = [(entry.stored_offset, entry.stored_offset + entry.stored_size) for entry in entries]
-        stored = [place for place, entry in zip(places, entries, strict=True) if entry.stored_size]
+    def _fetch(self, entries: Sequence[IndexEntry]) -> Sequence[bytes | memoryview]:
+        """Return the stored bytes of each entry."""
+        stored = [entry for entry in entries if entry.stored_size]
         if not stored:
-            return [memoryview(b"")] * len(entries)
-        start = stored[0][0]
-        data = memoryview(self._source.read_at(start, stored[-1][1] - start))
+            return [b""] * len(entries)
+        start = stored[0].stored_offset
+        data = self._source.read_at(start, stored[-1].stored_offset + stored[-1].stored_size - start)
+        if len(entries) == 1:
+            return [data]
+        view = memoryview(data)
         return [
-            data[place[0] - start : place[1] - start] if entry.stored_size else data[:0]
-            for place, entry in zip(places, entries, strict=True)
+            view[entry.stored_offset - start :][: entry.stored_size] if entry.stored_size else b"" for entry in entries
         ]
 
-    def _kept(self, run: Run) -> dict[int, Bytes]:
-        """Return those blocks of a run that were kept."""
-        if not self._cache:
+    def _kept(self, first: int, end: int) -> dict[int, memoryview]:
+        """Return those of the blocks `first` up to, and without, `end` that were kept."""
+        cache = self._cache
+        if not cache:
             return {}
         with self._lock:
-            found = [number for number in self._cache if run.first_block <= number < run.end_block]
+            found = [number for number in range(first, end) if number in cache]
             for number in found:
-                self._cache.move_to_end(number)
-            return {number: self._cache[number] for number in found}
+                cache.move_to_end(number)
+            return {number: cache[number] for number in found}
 
-    def _keep(self, blocks: dict[int, Bytes]) -> None:
+    def _keep(self, blocks: dict[int, memoryview]) -> None:
         with self._lock:
             self._cache.update(blocks)
-            while len(self._cache) > max(2, KEPT_SIZE // self._footer.block_size):
+            while len(self._cache) > self._most_kept:
                 self._cache.popitem(last=False)
 
 

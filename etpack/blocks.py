@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from google_crc32c import value as crc32c
@@ -12,7 +11,6 @@ from google_crc32c import value as crc32c
 from etpack import codecs, filters
 from etpack.codecs import BytesLike
 from etpack.errors import CorruptError, UnsupportedError
-from etpack.filters import Bytes
 from etpack.layout import (
     CodecId,
     FilterId,
@@ -26,6 +24,9 @@ from etpack.layout import (
 
 DIRECTORY_ENTRY_SIZE = 4
 _FILTERS: dict[int, FilterId] = {int(kind): kind for kind in FilterId}
+# Python 3.11 takes as long to look up an enum's member as for five of its own.
+_NONE = FilterId.NONE
+_RAW, _CONSTANT, _ZSTD, _DIRECTORY = CodecId.RAW, CodecId.CONSTANT, CodecId.ZSTD, CodecId.DIRECTORY
 
 
 class Stream(NamedTuple):
@@ -36,6 +37,10 @@ class Stream(NamedTuple):
     data: BytesLike
     # The value of every byte of a constant plane, else 0.
     value: int = 0
+
+
+# A zstd frame: its place among the streams, its content size, and whose it is: the block's number and entry.
+_Frame: TypeAlias = "tuple[int, int, int, IndexEntry]"
 
 
 def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
@@ -52,11 +57,11 @@ def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
             rule="block-filter",
             hint="use a newer etpack",
         )
-    if (entry.codec == CodecId.DIRECTORY) != (kind is not FilterId.NONE):
+    if (entry.codec == _DIRECTORY) != (kind is not _NONE):
         raise CorruptError(f"block {number}: filter {kind} with codec {entry.codec}", rule="block-codec")
-    if entry.codec == CodecId.RAW:
+    if entry.codec == _RAW:
         good = entry.stored_size == size
-    elif entry.codec == CodecId.CONSTANT:
+    elif entry.codec == _CONSTANT:
         if entry.crc:
             raise CorruptError(f"block {number} has a checksum, but no stored bytes", rule="constant-crc")
         good = entry.stored_size == 0 and entry.stored_offset <= 255
@@ -71,22 +76,27 @@ def check_entry(entry: IndexEntry, size: int, number: int) -> FilterId:
 
 def check_crc(stored: bytes | memoryview, entry: IndexEntry, number: int) -> None:
     """Raise CorruptError unless the stored bytes match the index entry's CRC-32C."""
-    if crc32c(np.frombuffer(stored, np.uint8)) != entry.crc:
+    # What the library takes must be read-only, and no memoryview.
+    if crc32c(stored if isinstance(stored, bytes) else np.frombuffer(stored, np.uint8)) != entry.crc:
         raise CorruptError(
             f"block {number}: its checksum does not match", rule="block-crc", where=entry.stored_offset,
         )  # fmt: skip
 
 
 def decode_many(
-    stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
+    stored: Sequence[bytes | memoryview],
+    entries: Sequence[IndexEntry],
+    outs: Sequence[memoryview],
+    first: int,
+    alignment: int,
 ) -> None:
-    """Decode blocks of one content size, which have consecutive numbers from `first` on.
+    """Decode blocks that have consecutive numbers from `first` on.
 
     Args:
         stored: What lies at each entry's stored offset; its checksum is looked at before anything else.
         entries: Index entries of the blocks.
-        out: uint8 of shape (blocks, content size of each), C-contiguous. After an error no byte of the block at
-            fault, or of one behind it, is in here.
+        outs: Where the content of each goes, writable bytes and as many as it has. After an error no byte of the
+            block at fault, or of one behind it, is in here.
         first: Number of the first block, for messages.
         alignment: What the file aligns streams to.
 
@@ -94,79 +104,75 @@ def decode_many(
         CorruptError: The stored bytes are not what was written, or break a rule of the format.
         UnsupportedError: A filter or codec is not known here.
     """
-    size = out.shape[1]
     kinds = []
     # Every stream of all blocks; those of zstd are decoded in one call, at last.
     parts: list[BytesLike] = []
     frames: list[_Frame] = []
-    tails: list[tuple[int, memoryview]] = []
-    for row, (data, entry) in enumerate(zip(stored, entries, strict=True)):
-        number = first + row
+    tails: list[tuple[memoryview, memoryview]] = []
+    for number, (data, entry, out) in enumerate(zip(stored, entries, outs, strict=True), first):
+        size = len(out)
         kind = check_entry(entry, size, number)
         check_crc(data, entry, number)
         kinds.append(kind)
-        if kind is FilterId.NONE:
-            streams = [Stream(entry.codec, data, entry.stored_offset if entry.codec == CodecId.CONSTANT else 0)]
+        if kind is _NONE:
+            streams = [Stream(entry.codec, data, entry.stored_offset if entry.codec == _CONSTANT else 0)]
         else:
-            view = memoryview(data)
-            streams, tail = parse_planes(view, kind.width, size, number, alignment, entry.stored_offset)
-            tails.append((row, tail))
+            width = kind.width
+            streams, tail = parse_planes(memoryview(data), width, size, number, alignment, entry.stored_offset)
+            size //= width
+            if tail:
+                tails.append((out[-len(tail) :], tail))
         for stream in streams:
-            if stream.codec == CodecId.ZSTD:
-                frames.append(_Frame(len(parts), size // len(streams), number, entry))
+            if stream.codec == _ZSTD:
+                frames.append((len(parts), size, number, entry))
                 parts.append(stream.data)
             else:
-                parts.append(decode_stream(stream, size // len(streams), number, entry))
-    _decode_frames(frames, parts)
-    _merge_all(kinds, parts, out)
-    for row, tail in tails:
-        if tail:
-            out[row, size - len(tail) :] = tail
-
-
-class _Frame(NamedTuple):
-    """A zstd frame: its place among the streams, its content size, and whose it is."""
-
-    place: int
-    size: int
-    number: int
-    entry: IndexEntry
+                parts.append(decode_stream(stream, size, number, entry))
+    if frames:
+        _decode_frames(frames, parts)
+    _merge_all(kinds, parts, outs)
+    for end, tail in tails:
+        end[:] = tail
 
 
 def _decode_frames(frames: Sequence[_Frame], parts: list[BytesLike]) -> None:
     """Put its content in place of each frame."""
+    places = [frame[0] for frame in frames]
     try:
-        decoded = codecs.ZSTD.decode_many([parts[frame.place] for frame in frames], [frame.size for frame in frames])
+        decoded = codecs.ZSTD.decode_many([parts[place] for place in places], [frame[1] for frame in frames])
     except codecs.StreamError:
         # One by one, which says whose stream it is.
         for place, size, number, entry in frames:
-            parts[place] = decode_stream(Stream(CodecId.ZSTD, parts[place]), size, number, entry)
+            parts[place] = decode_stream(Stream(_ZSTD, parts[place]), size, number, entry)
     else:
-        for frame, content in zip(frames, decoded, strict=True):
-            parts[frame.place] = content
+        for place, content in zip(places, decoded, strict=True):
+            parts[place] = content
 
 
-def _merge_all(kinds: Sequence[FilterId], parts: Sequence[BytesLike], out: Bytes) -> None:
+def _merge_all(kinds: Sequence[FilterId], parts: Sequence[BytesLike], outs: Sequence[memoryview]) -> None:
     """Put blocks together from their planes, those of one filter in a row at once."""
     position = start = 0
-    for kind, group in groupby(kinds):
+    while start < len(kinds):
+        kind = kinds[start]
         width = kind.width
-        end = start + len(list(group))
+        end = start + 1
+        while end < len(kinds) and kinds[end] is kind:
+            end += 1
         planes = parts[position : position + width * (end - start)]
-        if kind is FilterId.NONE:
-            for row, content in enumerate(planes, start):
-                out[row] = np.frombuffer(content, np.uint8)
+        if kind is _NONE:
+            for out, content in zip(outs[start:end], planes, strict=True):
+                out[:] = content
         else:
-            filters.merge(planes, width, kind.rotated, out[start:end])
+            filters.merge(planes, width, kind.rotated, outs[start:end])
         position += len(planes)
         start = end
 
 
 def decode_stream(stream: Stream, size: int, number: int, entry: IndexEntry) -> BytesLike:
     """Return the `size` bytes of one stream of block `number`; errors as `decode_many`."""
-    if stream.codec == CodecId.RAW:
+    if stream.codec == _RAW:
         return stream.data
-    if stream.codec == CodecId.CONSTANT:
+    if stream.codec == _CONSTANT:
         return bytes([stream.value]) * size
     try:
         data = codecs.by_id(stream.codec).decode(stream.data, size)
@@ -195,19 +201,19 @@ def parse_planes(
         raise CorruptError(f"block {number} is too small for its planes", rule="block-directory", where=where)
     streams = []
     for codec, plane_stored in unpack_directory(stored, width):
-        if codec == CodecId.RAW:
+        if codec == _RAW:
             good = plane_stored == plane_size
-        elif codec == CodecId.CONSTANT:
+        elif codec == _CONSTANT:
             good = plane_stored <= 255
         else:
-            good = codec != CodecId.DIRECTORY and 0 < plane_stored < plane_size
+            good = codec != _DIRECTORY and 0 < plane_stored < plane_size
         if not good:
             raise CorruptError(
                 f"block {number}: a plane of {plane_size} bytes has size {plane_stored} with codec {codec}",
                 rule="block-directory",
                 where=where,
             )
-        if codec == CodecId.CONSTANT:
+        if codec == _CONSTANT:
             streams.append(Stream(codec, b"", plane_stored))
             continue
         start = position if alignment == 1 else align_up(position, alignment)

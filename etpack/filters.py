@@ -73,21 +73,22 @@ def split(blocks: Bytes, width: int, rotated: bool, scratch: Scratch | None = No
     return list(planes)
 
 
-def merge(planes: Sequence[BytesLike | Bytes], width: int, rotated: bool, out: Bytes) -> None:
-    """Undo `split`: write the elements that planes make up to the start of each block in `out`.
+def merge(planes: Sequence[BytesLike | Bytes], width: int, rotated: bool, outs: Sequence[memoryview]) -> None:
+    """Undo `split`: write the elements that planes make up to the start of each of `outs`.
 
     Args:
-        planes: The planes of the first block, then those of the second, and so on; all have n // width bytes.
+        planes: The planes of the first block, then those of the second, and so on; all of one block have n // width
+            bytes.
         width: 2, 4 or 8.
         rotated: Whether `split` rotated.
-        out: uint8 of shape (blocks, n), C-contiguous.
+        outs: For each block n writable bytes.
     """
     if kernels.native:
-        kernels.native.merge(planes, width, rotated, out, len(out))
+        kernels.native.merge(planes, width, rotated, outs)
         return
-    for batch in batches(*out.shape):
-        part = [np.frombuffer(plane, np.uint8) for plane in planes[batch.start * width : batch.stop * width]]
-        _merge([np.stack(part[k::width]) for k in range(width)], rotated, out[batch])
+    for number, out in enumerate(outs):
+        part = planes[number * width : (number + 1) * width]
+        _merge([np.frombuffer(plane, np.uint8) for plane in part], rotated, np.frombuffer(out, np.uint8))
 
 
 def _merge(planes: Sequence[Bytes], rotated: bool, out: Bytes) -> None:
@@ -97,7 +98,7 @@ def _merge(planes: Sequence[Bytes], rotated: bool, out: Bytes) -> None:
     for plane in reversed(planes[:-1]):
         elements <<= 8
         elements |= plane
-    target = out[:, : planes[0].shape[1] * width].view(dtype)
+    target = out[: len(elements) * width].view(dtype)
     if rotated:
         np.right_shift(elements, 1, out=target)
         elements <<= 8 * width - 1

@@ -25,6 +25,7 @@ from etpack.sources import Source, SourceLike, check_range, open_source
 
 # Reads of this size and up are worth a thread pool.
 _PARALLEL_SIZE = 4 << 20
+_ZEROS = bytes(64 << 10)
 
 
 @dataclass(frozen=True)
@@ -226,22 +227,20 @@ class EtzFile:
         Errors as `read_at`; what `buffer` holds after an error is undefined, but no byte of a block that failed
         its check was put there.
         """
-        import numpy as np
-
         view = memoryview(buffer).cast("B")
         if self._closed:
             raise ValueError(f"{self.name} was closed")
-        check_range(self, offset, len(view))
-        out = np.frombuffer(view, np.uint8)
+        size = len(view)
+        check_range(self, offset, size)
         runs = []
         position = offset
-        for run in find_runs(self.extents, self._extent_offsets, self.block_size, offset, offset + len(out)):
-            out[position - offset : run.start - offset] = 0
+        for run in find_runs(self.extents, self._extent_offsets, self.block_size, offset, offset + size):
+            _clear(view[position - offset : run.start - offset])
             position = run.end
-            runs.append((run, out[run.start - offset : run.end - offset]))
-        out[position - offset :] = 0
+            runs.append((run, view[run.start - offset : run.end - offset]))
+        _clear(view[position - offset :])
         try:
-            if len(out) < _PARALLEL_SIZE or self.jobs == 1:
+            if size < _PARALLEL_SIZE or self.jobs == 1:
                 for run, part in runs:
                     self._blocks.read_run(run, part)
             else:
@@ -297,6 +296,12 @@ class EtzFile:
 
     def __repr__(self) -> str:
         return f"<EtzFile {self.name!r}: {self.size:,} bytes of content in {self.block_count:,} blocks>"
+
+
+def _clear(view: memoryview) -> None:
+    for start in range(0, len(view), len(_ZEROS)):
+        part = view[start : start + len(_ZEROS)]
+        part[:] = _ZEROS[: len(part)]
 
 
 def check_jobs(jobs: int | None) -> None:

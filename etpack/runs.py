@@ -38,19 +38,20 @@ def find_runs(
         start: Content offset, in bytes.
         end: Content offset, not below `start`.
     """
-    first = max(0, bisect_right(extent_offsets, start) - 1)
-    for number in range(first, len(extents)):
-        extent = extents[number]
-        if extent.content_offset >= end:
+    most = max(1, RUN_SIZE // block_size)
+    for number in range(max(0, bisect_right(extent_offsets, start) - 1), len(extents)):
+        extent_start, extent_size, first_block = extents[number]
+        if extent_start >= end:
             break
-        position = max(start, extent.content_offset)
-        stop = min(end, extent.end)
+        position = max(start, extent_start)
+        extent_end = extent_start + extent_size
+        stop = min(end, extent_end)
         while position < stop:
-            in_extent = (position - extent.content_offset) // block_size
-            block_start = extent.content_offset + in_extent * block_size
-            count = max(1, min(RUN_SIZE // block_size, -(-(stop - block_start) // block_size)))
-            block_end = min(block_start + count * block_size, extent.end)
-            first_block = extent.first_block + in_extent
+            in_extent = (position - extent_start) // block_size
+            block_start = extent_start + in_extent * block_size
+            count = min(most, -(-(stop - block_start) // block_size))
+            block_end = min(block_start + count * block_size, extent_end)
+            first = first_block + in_extent
             run_end = min(stop, block_end)
-            yield Run(first_block, first_block + count, block_start, block_end, position, run_end)
+            yield Run(first, first + count, block_start, block_end, position, run_end)
             position = run_end

@@ -46,7 +46,8 @@ def check_blocks(offsets: Sequence[int], contents: Bytes, encoded: Sequence[Enco
 def _is_good(contents: Bytes, encoded: Sequence[EncodedBlock], alignment: int) -> bool:
     decoded = _scratch.take(*contents.shape)
     try:
-        blocks.decode_many([one.stored for one in encoded], [one.entry for one in encoded], decoded, 0, alignment)
+        stored, entries = [one.stored for one in encoded], [one.entry for one in encoded]
+        blocks.decode_many(stored, entries, [row.data for row in decoded], 0, alignment)
     except EtpackError:
         return False
     if kernels.native:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 
 from etpack import blocks
-from etpack.filters import Bytes
 from etpack.layout import IndexEntry
 from etpack.sources import Source
 
@@ -46,10 +45,14 @@ def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     honest = blocks.decode_many
 
     def decode_many(
-        stored: Sequence[bytes | memoryview], entries: Sequence[IndexEntry], out: Bytes, first: int, alignment: int
+        stored: Sequence[bytes | memoryview],
+        entries: Sequence[IndexEntry],
+        outs: Sequence[memoryview],
+        first: int,
+        alignment: int,
     ) -> None:
         decoded.extend(range(first, first + len(entries)))
-        honest(stored, entries, out, first, alignment)
+        honest(stored, entries, outs, first, alignment)
 
     monkeypatch.setattr(blocks, "decode_many", decode_many)
     return decoded

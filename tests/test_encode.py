@@ -26,9 +26,9 @@ TEXT = np.frombuffer((b"the quick brown fox jumps over the lazy dog. " * 1500)[:
 
 
 def _decode(made: EncodedBlock, size: int, alignment: int = 1) -> bytes:
-    out = np.empty((1, size), np.uint8)
-    blocks.decode_many([made.stored], [made.entry], out, 0, alignment)
-    return out.tobytes()
+    out = bytearray(size)
+    blocks.decode_many([made.stored], [made.entry], [memoryview(out)], 0, alignment)
+    return bytes(out)
 
 
 def _encode(encoder: Encoder, block: Bytes) -> EncodedBlock:
@@ -123,7 +123,8 @@ def test_many_blocks_are_encoded_as_one_by_one(codec: str, effort: Effort, use_f
         assert many == [_encode(encoder, block) for block in several]
         assert many[::-1] == encoder.encode_many(np.ascontiguousarray(several[::-1]))
         out = np.empty_like(several)
-        blocks.decode_many([made.stored for made in many], [made.entry for made in many], out, 0, 64)
+        stored, entries = [made.stored for made in many], [made.entry for made in many]
+        blocks.decode_many(stored, entries, [row.data for row in out], 0, 64)
         assert np.array_equal(out, several)
 
 
@@ -201,14 +202,14 @@ def _changed(entry: IndexEntry, **fields: int) -> IndexEntry:
 )
 def test_a_bad_index_row_is_refused(entry: IndexEntry, rule: str) -> None:
     with pytest.raises((CorruptError, UnsupportedError), match=rule):
-        blocks.decode_many([ENTRY.stored], [entry], np.empty((1, 65536), np.uint8), 0, 1)
+        blocks.decode_many([ENTRY.stored], [entry], [memoryview(bytearray(65536))], 0, 1)
 
 
 def _decode_changed(stored: bytes, alignment: int, size: int = 65536) -> None:
     from google_crc32c import value
 
     entry = _changed(ENTRY.entry, crc=value(stored), stored_size=len(stored))
-    blocks.decode_many([stored], [entry], np.empty((1, size), np.uint8), 0, alignment)
+    blocks.decode_many([stored], [entry], [memoryview(bytearray(size))], 0, alignment)
 
 
 @pytest.mark.parametrize("position", range(16))

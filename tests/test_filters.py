@@ -52,7 +52,7 @@ def test_planes_are_those_of_the_specification(contents: filters.Bytes, width: i
 def test_merge_undoes_split(contents: filters.Bytes, width: int, rotated: bool) -> None:
     out = np.zeros_like(contents)
     planes = zip(*filters.split(contents, width, rotated), strict=True)
-    filters.merge([plane for block in planes for plane in block], width, rotated, out)
+    filters.merge([plane for block in planes for plane in block], width, rotated, [row.data for row in out])
     whole = contents.shape[1] // width * width
     assert np.array_equal(out[:, :whole], contents[:, :whole])
     assert not out[:, whole:].any()
@@ -83,10 +83,12 @@ def test_a_batch_has_a_size_or_one_block() -> None:
         lambda native, data: native.split(data, 1, 3, False, bytearray(len(data))),
         lambda native, data: native.split(data, -1, 2, False, bytearray(len(data))),
         lambda native, data: native.split(data, 1, 2, False, bytearray(len(data) - 1)),
-        lambda native, data: native.merge([data, data], 2, False, bytearray(2 * len(data) + 2), 1),
-        lambda native, data: native.merge([data], 2, False, bytearray(2 * len(data)), 1),
-        lambda native, data: native.merge([data, data], 3, False, bytearray(2 * len(data)), 1),
-        lambda native, data: native.merge([data, data[1:]], 2, False, bytearray(2 * len(data)), 1),
+        lambda native, data: native.merge([data, data], 2, False, [bytearray(2 * len(data) + 2)]),
+        lambda native, data: native.merge([data], 2, False, [bytearray(2 * len(data))]),
+        lambda native, data: native.merge([data, data], 3, False, [bytearray(2 * len(data))]),
+        lambda native, data: native.merge([data, data[1:]], 2, False, [bytearray(2 * len(data))]),
+        lambda native, data: native.merge([data, data], 2, False, [bytearray(2 * len(data))] * 2),
+        lambda native, data: native.merge([], 2, False, [bytearray(2)]),
         lambda native, data: native.totals(data, 1, 5, bytes(20000), bytearray(40)),
         lambda native, data: native.totals(data, 1, 0, bytes(20000), bytearray(8 * 14)),
         lambda native, data: native.totals(data, 1, 0, bytes(4 * len(data)), bytearray(8 * 15)),

@@ -89,7 +89,7 @@ class FilterId(IntEnum):
     @property
     def rotated(self) -> bool:
         """Whether elements are rotated left by one bit before they are split."""
-        return self in (FilterId.PLANES_2_ROTATED, FilterId.PLANES_4_ROTATED, FilterId.PLANES_8_ROTATED)
+        return (False, False, True, False, True, False, True)[self]
 
 
 def needs_decoder(codec: int) -> bool:

@@ -29,6 +29,8 @@ _ENTRY = struct.Struct("<QII")
 _EXTENT = struct.Struct("<QQ")
 _CRC = struct.Struct("<I")
 _PAGE_PLACE = struct.Struct("<II")
+# Of up to 8 planes.
+_DIRECTORIES = [struct.Struct(f"<{width}I") for width in range(9)]
 
 
 class IndexEntry(NamedTuple):
@@ -175,5 +177,5 @@ def pack_directory(codecs: Sequence[int], sizes: Sequence[int]) -> bytes:
 
 def unpack_directory(data: memoryview | bytes, width: int) -> list[PlaneEntry]:
     """Return the first `width` plane entries of a block's stored bytes, or what is there, without judging values."""
-    count = min(width, len(data) // 4)
-    return [PlaneEntry(word >> 24, word & 0xFFFFFF) for word in struct.unpack_from(f"<{count}I", data)]
+    words = _DIRECTORIES[min(width, len(data) // 4)].unpack_from(data)
+    return [PlaneEntry(word >> 24, word & 0xFFFFFF) for word in words]

@@ -89,16 +89,11 @@ class FileSource:
             raise ValueError(f"{self.name} was closed")
         check_range(self, offset, size)
 
-    @contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _explain(self, error: OSError) -> None:
         """Name the file in an OSError; one that comes of a `close` meanwhile is a ValueError, as after it."""
-        try:
-            yield
-        except OSError as exc:
-            if self._fd < 0:
-                raise ValueError(f"{self.name} was closed") from exc
-            exc.filename = self.name
-            raise
+        if self._fd < 0:
+            raise ValueError(f"{self.name} was closed") from error
+        error.filename = self.name
 
     def fingerprint(self) -> tuple[int, int, int]:
         """Size in bytes, and times of modification and change in ns, read anew; they differ when it was written to.
@@ -114,8 +109,11 @@ class FileSource:
 
     def read_at(self, offset: int, size: int) -> bytes:
         self._check(offset, size)
-        with self._explaining():
+        try:
             data = os.pread(self._fd, size, offset)
+        except OSError as exc:
+            self._explain(exc)
+            raise
         if len(data) == size:
             return data
         buffer = bytearray(size)
@@ -126,8 +124,11 @@ class FileSource:
         self._check(offset, len(buffer))
         done = 0
         while done < len(buffer):
-            with self._explaining():
+            try:
                 count = os.preadv(self._fd, [buffer[done:]], offset + done)
+            except OSError as exc:
+                self._explain(exc)
+                raise
             if count == 0:
                 raise _ended_early(self.name, offset + done)
             done += count
