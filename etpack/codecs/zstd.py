@@ -17,6 +17,7 @@ _LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 3, Effort.MAX: 19}
 SLOW_ENTROPY = 23
 # Below this many streams the context that a batch makes for itself costs more than it saves.
 _WORTH_A_BATCH = 4
+_WORTH_A_BATCH_DECODED = 8
 
 
 class Zstd:
@@ -100,7 +101,7 @@ class Zstd:
         Raises:
             StreamError: One of the streams, it is not said which, is broken.
         """
-        if len(streams) < _WORTH_A_BATCH:
+        if len(streams) < _WORTH_A_BATCH_DECODED:
             return [self.decode(stream, size) for stream, size in zip(streams, sizes, strict=True)]
         for stream, size in zip(streams, sizes, strict=True):
             self._check_frame(stream, size)
