@@ -154,7 +154,13 @@ CODE_ROWS = (
     "zstd's decoder",
     "the same, with what `ZSTD_LIB_MINIFY` sets",
 )
-STACK_ROWS = ("the reader, portable kernels", "with LZ4", "with zstd", "with zstd and `ZSTD_LIB_MINIFY`")
+STACK_ROWS = (
+    "the reader, portable kernels",
+    "with LZ4",
+    "with zstd",
+    "with zstd and `ZSTD_LIB_MINIFY`",
+    "the reader, kernels of the processor",
+)
 
 
 def measure(target: Target) -> tuple[dict[str, Measured], dict[str, int]]:
@@ -181,10 +187,12 @@ def measure(target: Target) -> tuple[dict[str, Measured], dict[str, int]]:
                 strict=True,
             )
         )
-    reader, kernels, _, lz4, lz4_itself, zstd, zstd_itself, zstd_small = (part.calls for part in code.values())
+    reader, kernels, fast, lz4, lz4_itself, zstd, zstd_itself, zstd_small = (part.calls for part in code.values())
     pointers = kernels.deepest(kernels.uncalled(), 0)
     decoders = (_depth(*pair) for pair in ((lz4, lz4_itself), (zstd, zstd_itself), (zstd, zstd_small)))
-    depths = [reader.deepest(reader.uncalled(), max(pointers, decoder)) for decoder in (0, *decoders)]
+    # The fast kernels leave ends to the portable ones.
+    faster = fast.deepest(fast.uncalled(), pointers)
+    depths = [reader.deepest(reader.uncalled(), max(pointers, called)) for called in (0, *decoders, faster)]
     return code, dict(zip(STACK_ROWS, depths, strict=True))
 
 

@@ -155,11 +155,14 @@ INLINE AVX2 size_t merge_4(uint8_t *dest, const uint8_t *const *planes, size_t c
         __m256i elements[4];
         interleave_4(planes, i, elements);
         UNROLL
-        for (size_t j = 0; rotated && j < 4; j++)
-            elements[j] = _mm256_or_si256(_mm256_srli_epi32(elements[j], 1), _mm256_slli_epi32(elements[j], 31));
-        UNROLL
-        for (size_t j = 0; j < 4; j += 2)
-            store_line(dest + 4 * i + 32 * j, elements[j], elements[j + 1]);
+        for (size_t j = 0; j < 4; j += 2) {
+            __m256i low = elements[j], high = elements[j + 1];
+            if (rotated) {
+                low = _mm256_or_si256(_mm256_srli_epi32(low, 1), _mm256_slli_epi32(low, 31));
+                high = _mm256_or_si256(_mm256_srli_epi32(high, 1), _mm256_slli_epi32(high, 31));
+            }
+            store_line(dest + 4 * i + 32 * j, low, high);
+        }
     }
     return i;
 }
@@ -171,11 +174,14 @@ INLINE AVX2 size_t merge_8(uint8_t *dest, const uint8_t *const *planes, size_t c
         __m256i elements[8];
         interleave_8(planes, i, elements);
         UNROLL
-        for (size_t j = 0; rotated && j < 8; j++)
-            elements[j] = _mm256_or_si256(_mm256_srli_epi64(elements[j], 1), _mm256_slli_epi64(elements[j], 63));
-        UNROLL
-        for (size_t j = 0; j < 8; j += 2)
-            store_line(dest + 8 * i + 32 * j, elements[j], elements[j + 1]);
+        for (size_t j = 0; j < 8; j += 2) {
+            __m256i low = elements[j], high = elements[j + 1];
+            if (rotated) {
+                low = _mm256_or_si256(_mm256_srli_epi64(low, 1), _mm256_slli_epi64(low, 63));
+                high = _mm256_or_si256(_mm256_srli_epi64(high, 1), _mm256_slli_epi64(high, 63));
+            }
+            store_line(dest + 8 * i + 32 * j, low, high);
+        }
     }
     return i;
 }
