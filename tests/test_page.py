@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 import warnings
 from html.parser import HTMLParser
@@ -17,7 +18,7 @@ from etpack.describe.tune_page import tune_page
 from etpack.tuning import TuneReport
 from tests.conftest import ROOT
 from tests.test_cli import run
-from tests.test_tune import PHONE
+from tests.test_tune import ENGINE, PHONE
 
 HOSTILE = "</script><script>alert(1)</script><img src=https://example.com/x onerror=alert(1)>\"'&<!--"
 _VOID = {"meta", "br"}
@@ -60,6 +61,13 @@ def report() -> TuneReport:
     return etpack.tune(model, PHONE, block_sizes=[16384, 65536, 1 << 20])
 
 
+@pytest.fixture(scope="module")
+def left_alone() -> TuneReport:
+    """What was found for a model that does not gain."""
+    model = ROOT / "examples" / "models" / "digits_fp32_xnnpack.pte"
+    return etpack.tune(model, ENGINE, block_sizes=[16384, 65536])
+
+
 def test_a_page_holds_all_that_it_needs(report: TuneReport) -> None:
     page = tune_page(report)
     assert len(page.encode()) < 6_000_000
@@ -94,14 +102,27 @@ def test_the_plots_of_a_page_are_what_plotly_takes(report: TuneReport) -> None:
 
 
 def test_a_page_says_what_the_terminal_says(report: TuneReport) -> None:
-    from etpack.describe.tune import command_line
     from etpack.describe.tune_reasons import reasons
 
+    assert report.pays
     reader = Reader(tune_page(report))
-    assert command_line(report) in reader.text
+    assert shlex.join(report.command or ()) in reader.text
     for reason in reasons(report):
         assert reason in reader.text
     assert sum(tag == "tr" for tag, _ in reader.elements) > len(report.trials)
+
+
+def test_a_page_recommends_nothing_where_nothing_pays(left_alone: TuneReport) -> None:
+    from etpack.describe.tune_reasons import reasons
+
+    assert not left_alone.pays
+    reader = Reader(tune_page(left_alone))
+    assert "Recommended: leave it as it is" in reader.text
+    assert "etpack compress" not in reader.text
+    for reason in reasons(left_alone):
+        assert reason in reader.text
+    figures = [json.loads(script) for script in reader.scripts if script.startswith('{"data"')]
+    assert not any(trace["name"] == "recommended" for figure in figures for trace in figure["data"])
 
 
 def test_names_are_text() -> None:

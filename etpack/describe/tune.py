@@ -48,9 +48,16 @@ def print_tune(report: TuneReport, console: Console, *, everything: bool = False
         _print(report, console, everything)
 
 
-def command_line(report: TuneReport) -> str:
-    """Return the recommended command as a shell takes it."""
-    return safe(shlex.join(report.command), 4000)
+def heading(report: TuneReport) -> str:
+    """Return what is recommended, in a word or two."""
+    if not report.pays:
+        return "Recommended: leave it as it is"
+    return f"Recommended for {'the quickest load' if report.goal.value == 'load' else 'the smallest file'}"
+
+
+def command_line(report: TuneReport) -> str | None:
+    """Return the recommended command as a shell takes it, if there is one."""
+    return safe(shlex.join(report.command), 4000) if report.command else None
 
 
 def cells(trial: Trial, report: TuneReport) -> Sequence[str]:
@@ -69,8 +76,13 @@ def cells(trial: Trial, report: TuneReport) -> Sequence[str]:
         duration(trial.load.read_seconds),
         duration(trial.load.decode_seconds),
         human(trial.scratch_size),
-        ", ".join(["recommended"] * (trial is report.best) + notes),
+        ", ".join(["recommended"] * (trial is recommended(report)) + notes),
     )
+
+
+def recommended(report: TuneReport) -> Trial | None:
+    """Return the trial that is recommended, if one is."""
+    return report.best if report.pays else None
 
 
 def _print(report: TuneReport, console: Console, everything: bool) -> None:
@@ -84,9 +96,9 @@ def _print(report: TuneReport, console: Console, everything: bool) -> None:
     for label, text in device_lines(report.device):
         grid.add_row(label, safe(text, 2000))
     console.print(grid)
-    goal = "the quickest load" if report.goal.value == "load" else "the smallest file"
-    console.print(f"\nRecommended for {goal}", style="bold")
-    console.print(Text(f"  {command_line(report)}", "green"), soft_wrap=True)
+    console.print(f"\n{heading(report)}", style="bold")
+    if command := command_line(report):
+        console.print(Text(f"  {command}", "green"), soft_wrap=True)
     reason_grid = Table.grid(padding=(0, 1))
     reason_grid.add_column(no_wrap=True)
     reason_grid.add_column(overflow="fold")
@@ -97,7 +109,7 @@ def _print(report: TuneReport, console: Console, everything: bool) -> None:
     columns = [name for name in COLUMNS if console.width >= WIDE or name not in _WIDE_COLUMNS]
     table = Rows(console, f"Tried ({len(report.trials):,})", *columns)
     for trial in shown:
-        style = "green" if trial is report.best else None if trial.fits else "dim"
+        style = "green" if trial is recommended(report) else None if trial.fits else "dim"
         row = dict(zip(COLUMNS, cells(trial, report), strict=True))
         table.add(*[row[name] for name in columns], style=style)
     table.print()

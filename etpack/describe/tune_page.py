@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from etpack.describe.page import SERIES, Page
-from etpack.describe.tune import COLUMNS, cells, command_line
+from etpack.describe.tune import COLUMNS, cells, command_line, heading, recommended
 from etpack.describe.tune_reasons import device_lines, model_line, named, reasons, sample_line
 from etpack.describe.words import duration, human, safe
 from etpack.limits import written
@@ -23,26 +23,28 @@ def tune_page(report: TuneReport) -> str:
     """
     page = Page(f"{safe(report.file, 2000)} on {safe(report.device.name)}")
     page.add_table(("device", ""), device_lines(report.device))
-    page.add_heading("Recommended for the quickest load" if report.goal.value == "load" else "Recommended for size")
-    page.add_code(command_line(report))
+    page.add_heading(heading(report))
+    if command := command_line(report):
+        page.add_code(command)
     page.add_list(reasons(report))
+    which = "the recommended options" if report.pays else "the options that come nearest"
     page.add_heading("Load time")
     page.add_figure(
         _figure(report, "time to load", "s", lambda trial: trial.load.seconds, report.plain.seconds, "plain file"),
-        about=f"Load time by block size; the recommended options load in {duration(report.best.load.seconds)}.",
+        about=f"Load time by block size; {which} load in {duration(report.best.load.seconds)}.",
     )
     page.add_heading("File size")
     page.add_figure(
         _figure(report, "stored", "B", lambda trial: trial.stored_size, report.content_size, "plain file"),
-        about=f"File size by block size; the recommended options store {human(report.best.stored_size)}.",
+        about=f"File size by block size; {which} store {human(report.best.stored_size)}.",
     )
     page.add_heading("Scratch")
     page.add_figure(
         _figure(report, "RAM", "B", lambda trial: trial.scratch_size, report.device.scratch_size, "there is"),
-        about=f"Scratch by block size; the recommended options take {human(report.best.scratch_size)}.",
+        about=f"Scratch by block size; {which} take {human(report.best.scratch_size)}.",
     )
     page.add_heading(f"Tried ({len(report.trials):,})")
-    kinds = {n: "mark" if trial is report.best else "faint" for n, trial in enumerate(report.trials)}
+    kinds = {n: "mark" if trial is recommended(report) else "faint" for n, trial in enumerate(report.trials)}
     marked = {n: kind for n, kind in kinds.items() if kind == "mark" or not report.trials[n].fits}
     page.add_table(COLUMNS, (cells(trial, report) for trial in report.trials), marked)
     page.add_text(f"{sample_line(report)} {model_line(report)}")
@@ -60,12 +62,12 @@ def _figure(
         _trace(name, trials, value, SERIES[number % len(SERIES)], _SYMBOLS[number % len(_SYMBOLS)])
         for number, (name, trials) in enumerate(sorted(series.items()))
     ]
-    best = report.best
-    data.append({
-        "type": "scatter", "mode": "markers", "name": "recommended", "x": [best.options.block_size],
-        "y": [value(best)], "hoverinfo": "skip",
-        "marker": {"symbol": "circle-open", "size": 20, "color": "#d55e00", "line": {"width": 3}},
-    })  # fmt: skip
+    if best := recommended(report):
+        data.append({
+            "type": "scatter", "mode": "markers", "name": "recommended", "x": [best.options.block_size],
+            "y": [value(best)], "hoverinfo": "skip",
+            "marker": {"symbol": "circle-open", "size": 20, "color": "#d55e00", "line": {"width": 3}},
+        })  # fmt: skip
     sizes = sorted({trial.options.block_size for trial in report.trials})
     layout: dict[str, Any] = {
         "xaxis": {

@@ -53,7 +53,9 @@ def model_line(report: TuneReport) -> str:
 
 
 def reasons(report: TuneReport) -> list[str]:
-    """Return why the best is the best, in the order of weight."""
+    """Return why the best is the best, or none is good enough, in the order of weight."""
+    if not report.pays:
+        return [report.reason, *_too_little(report), *_unfit(report)]
     return [
         *_load(report),
         *_size(report),
@@ -61,7 +63,24 @@ def reasons(report: TuneReport) -> list[str]:
         *_other_codecs(report),
         *_neighbours(report),
         *_memory(report),
+        *_unfit(report),
     ]
+
+
+def _too_little(report: TuneReport) -> Iterator[str]:
+    """Yield what comes nearest to paying in either way."""
+    fitting = [trial for trial in report.trials if trial.fits]
+    quickest = min(fitting, key=lambda trial: trial.load.seconds)
+    smallest = min(fitting, key=lambda trial: trial.stored_size)
+    load, plain = quickest.load.seconds, report.plain.seconds
+    yield (
+        f"The plain file loads in {duration(plain)}. {named(quickest)} loads quickest: in {duration(load)}, "
+        f"{_more(load, plain)}."
+    )
+    yield (
+        f"{named(smallest)} makes the smallest file: {human(smallest.stored_size)} of {human(report.content_size)}, "
+        f"{_more(smallest.stored_size, report.content_size)}."
+    )
 
 
 def _load(report: TuneReport) -> Iterator[str]:
@@ -71,12 +90,7 @@ def _load(report: TuneReport) -> Iterator[str]:
         f"{plural(load.request_count, 'request')}, {duration(load.decode_seconds)} to decode "
         f"{human(load.decoded_size)}."
     )
-    if not report.best.pays:
-        yield (
-            f"The plain file loads in {duration(plain.seconds)}, and no options that fit make it smaller or load more "
-            "quickly: leave it as it is."
-        )
-    elif load.seconds < plain.seconds:
+    if load.seconds < plain.seconds:
         yield f"The plain file loads in {duration(plain.seconds)}, {_more(plain.seconds, load.seconds)}."
     else:
         yield (
@@ -94,7 +108,7 @@ def _size(report: TuneReport) -> Iterator[str]:
 def _ties(report: TuneReport) -> Iterator[str]:
     by_load = report.goal is Goal.LOAD
     value: Callable[[Trial], float] = (lambda t: t.load.seconds) if by_load else (lambda t: t.stored_size)
-    fitting = [trial for trial in report.trials if trial.fits and trial.pays] or [report.best]
+    fitting = [trial for trial in report.trials if trial.fits and trial.pays]
     least = min(fitting, key=value)
     near = [trial for trial in fitting if value(trial) <= value(least) * (1 + TIE)]
     if least is report.best or len(near) < 2:
@@ -152,6 +166,9 @@ def _memory(report: TuneReport) -> Iterator[str]:
     )
     if not best.workspace_size:
         yield f"What RAM the decoder of {best.options.codec} takes for itself is not said, and counts as none."
+
+
+def _unfit(report: TuneReport) -> Iterator[str]:
     too_large = sum(not trial.fits for trial in report.trials)
     if too_large:
         yield f"{plural(too_large, 'set')} of options of {len(report.trials)} do not fit into the scratch."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from etpack.tuning.cost import LoadCost
 from etpack.tuning.device import Device, DeviceError, read_values
-from etpack.tuning.report import Goal, SampleReport, Trial, TuneReport, option_words
+from etpack.tuning.report import LEAST_GAIN, Goal, SampleReport, Trial, TuneReport, option_words
 from etpack.tuning.sweep import SAMPLE_SIZE, TIE, tune
 
 __all__ = [
     "Device",
     "DeviceError",
     "Goal",
+    "LEAST_GAIN",
     "LoadCost",
     "SAMPLE_SIZE",
     "SampleReport",

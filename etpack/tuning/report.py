@@ -12,6 +12,10 @@ from etpack.tuning.cost import LoadCost
 from etpack.tuning.device import Device
 from etpack.writer import Options
 
+# The part of the file's size, or of the time that it takes to load, that packing has to save to be worth it: what saves
+# less is within what `tune` calls as good, and costs a step of the build and a loader.
+LEAST_GAIN = 0.01
+
 
 class Goal(Enum):
     """What the best option is best in."""
@@ -36,7 +40,7 @@ class Trial:
     workspace_size: int
     # Whether the device has so much.
     fits: bool
-    # Whether it gains anything over the plain file: a smaller file, or a quicker load.
+    # Whether the file is smaller than the plain one, or loads more quickly, by `LEAST_GAIN` or more.
     pays: bool
     load: LoadCost
 
@@ -88,19 +92,37 @@ class TuneReport:
     plain: LoadCost
     # None if all was measured on the whole model.
     sample: SampleReport | None
-    # The best first; behind them those that gain nothing over the plain file, and then those that do not fit.
+    # The best first; behind them those that do not pay, and then those that do not fit.
     trials: tuple[Trial, ...]
     # Block sizes that were not tried: a block alone takes more RAM than there is.
     left_out: tuple[int, ...]
 
     @property
     def best(self) -> Trial:
-        """The recommended options."""
+        """The recommended options; the quickest or smallest of those that fit if none pay."""
         return self.trials[0]
 
     @property
-    def command(self) -> tuple[str, ...]:
-        """The recommended command line."""
+    def pays(self) -> bool:
+        """Whether to pack the model for the device; if not, it is best left as it is."""
+        return self.best.pays
+
+    @property
+    def reason(self) -> str:
+        """Why to pack it, or to leave it as it is, in a sentence."""
+        if not self.pays:
+            return f"No options that fit save {LEAST_GAIN:.0%} of the file's size, or of the time to load it."
+        saved = {
+            "the file's size": 1 - self.best.stored_size / self.content_size,
+            "the time to load it": 1 - self.best.load.seconds / self.plain.seconds,
+        }
+        return f"It saves {' and '.join(f'{part:.1%} of {what}' for what, part in saved.items() if part > 0)}."
+
+    @property
+    def command(self) -> tuple[str, ...] | None:
+        """The recommended command line; None if the model is best left as it is."""
+        if not self.pays:
+            return None
         file = f"./{self.file}" if self.file.startswith("-") else self.file
         return ("etpack", "compress", *option_words(self.best.options), file)
 
@@ -116,7 +138,9 @@ class TuneReport:
             "load_size": self.load_size,
             "plain": _cost_to_json(self.plain),
             "sample": None if self.sample is None else asdict(self.sample),
-            "command": list(self.command),
+            "pays": self.pays,
+            "reason": self.reason,
+            "command": list(self.command) if self.command else None,
             "best": self.best.to_json(),
             "trials": [trial.to_json() for trial in self.trials],
             "left_out_block_sizes": list(self.left_out),

@@ -18,7 +18,7 @@ from etpack.tuning.blocks import Decoding
 from etpack.tuning.cost import packed_cost, plain_cost
 from etpack.tuning.device import Device
 from etpack.tuning.measure import Measured, measure_sample, measure_whole
-from etpack.tuning.report import Goal, SampleReport, Trial, TuneReport
+from etpack.tuning.report import LEAST_GAIN, Goal, SampleReport, Trial, TuneReport
 from etpack.tuning.sample import choose_pieces
 from etpack.writer import Options, Outline, extent_entries, outline
 
@@ -54,7 +54,7 @@ def tune(
         source: A `.pte`, `.ptd` or `.bpte`: a path, a URL, a buffer, a seekable binary file object, or a `Source`.
         device: What will load it.
         goal: "load" for the quickest load, "size" for the smallest file; of all within 1 % of the best, the better in
-            the other.
+            the other. What saves less than `LEAST_GAIN` of both is not recommended.
         block_sizes: In bytes; those that are tried.
         efforts: Those that are tried.
         sample_size: Bytes of content that each trial encodes; of a larger model a sample, and the best 3 to 12 are
@@ -206,9 +206,14 @@ class _Sweep:
             scratch,
             workspace,
             device.scratch_size is None or scratch <= device.scratch_size,
-            measured.stored_size < self._source.size * doubt or load.seconds < plain.seconds * doubt,
+            _pays(measured.stored_size, self._source.size * doubt) or _pays(load.seconds, plain.seconds * doubt),
             load,
         )
+
+
+def _pays(packed: float, plain: float) -> bool:
+    """Whether bytes or seconds are so much less than those of the plain file that packing is worth it."""
+    return packed <= (1 - LEAST_GAIN) * plain
 
 
 def _buffers(measured: Measured, options: Options, sector: int) -> int:
@@ -220,7 +225,7 @@ def _buffers(measured: Measured, options: Options, sector: int) -> int:
 
 
 def rank(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
-    """Return trials, the best first; behind them those that gain nothing over the plain file, then what does not fit.
+    """Return trials, the best first; behind them those that do not pay, then what does not fit.
 
     The best are all within 1 % of what the best comes to in the goal, ordered by the other goal.
     """
