@@ -147,7 +147,7 @@ class PteError(EtpackError, ValueError):
     """
 
     slug = "bad-model"
-    default_hint = "fetch it again, or export it anew; to pack any file, use --opaque"
+    default_hint = "fetch it again, or export it anew"
 
     def __init__(self, message: str, *, rule: str, where: int | None = None, hint: str | None = None) -> None:
         place = "" if where is None else f" at {where:#x}"

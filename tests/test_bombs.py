@@ -127,7 +127,7 @@ def test_a_bomb_is_an_error_of_the_command(tmp_path: Path) -> None:
     path.write_bytes(BOMBS["segments"])
     result = run("inspect", path)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "--opaque" in result.stderr
+    assert "fetch it again, or export it anew\n" in result.stderr
 
 
 def test_smaller_groups_are_counted() -> None:

@@ -181,6 +181,27 @@ def test_a_file_that_grows_is_warned_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ["compress"],
+        ["inspect"],
+        ["inspect", "model.pte", "--data"],
+        ["diff", "model.pte"],
+        ["tune", "--storage", "5", "--decode", "lz4=5", "--fixed-function"],
+        ["verify"],
+    ],
+    ids=" ".join,
+)
+def test_only_compress_offers_to_pack_what_is_no_model(model: Path, command: list[str]) -> None:
+    (model.parent / "empty").touch()
+    result = run(*command, "empty", cwd=model.parent)
+    told = result.stdout + result.stderr
+    assert "empty: " in told
+    assert "fetch it again, or export it anew" in told
+    assert ("--opaque" in told) is (command == ["compress"])
+
+
+@pytest.mark.parametrize(
     ("words", "wanted"), [("compress mod", "file,mod"), ("verify m", "file,m"), ("ins", "inspect")]
 )
 def test_the_shell_completes(words: str, wanted: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import click
 
@@ -11,7 +12,7 @@ from etpack import codecs
 from etpack.cli import common
 from etpack.codecs import Effort
 from etpack.describe.words import safe
-from etpack.errors import CodecMissingError
+from etpack.errors import CodecMissingError, PteError
 from etpack.files import packed_path
 from etpack.limits import Limits
 from etpack.output import refuse_input
@@ -90,6 +91,7 @@ def compress(
                 with (
                     common.open_output(target, force=force) as out,
                     common.progress_bar(file, quiet=quiet) as progress,
+                    _offering_opaque(),
                 ):
                     result = pack(source, out, options, jobs=jobs, check=not no_check, progress=progress)
             results.append(_to_json(file, target, result))
@@ -100,6 +102,17 @@ def compress(
                 common.echo_speed(file, result.content_size, time.perf_counter() - start, jobs)
             if not quiet and not as_json:
                 click.echo(_describe(file, target, result), err=target == common.STDOUT)
+
+
+@contextmanager
+def _offering_opaque() -> Iterator[None]:
+    """Say with what is no model that it can be packed all the same."""
+    try:
+        yield
+    except PteError as exc:
+        if exc.hint == PteError.default_hint:
+            exc.hint = f"{exc.hint}; to pack any file, use --opaque"
+        raise
 
 
 def _describe(file: str, target: str, result: PackResult) -> str:

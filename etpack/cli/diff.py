@@ -70,5 +70,5 @@ def _never_1() -> Iterator[None]:
         if exc.exit_code == 1:
             exc.exit_code = _BAD_FILE
         if isinstance(exc, PteError) and exc.hint == PteError.default_hint:
-            exc.hint = "fetch it again, or export it anew; cmp compares any files"
+            exc.hint = f"{exc.hint}; cmp compares any files"
         raise
