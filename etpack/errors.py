@@ -6,29 +6,36 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# What to do about an OSError, by its number.
-REMEDIES = {
+# By number; where an output is at fault, {with_option} names the option that it was given with.
+_REMEDIES = {
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path",
     errno.ELOOP: "check the path: its links lead in a circle",
-    errno.ENAMETOOLONG: "choose a shorter name with -o",
+    errno.ENAMETOOLONG: "choose a shorter name{with_option}",
     errno.EACCES: "check the permissions",
     errno.EPERM: "check the permissions",
     errno.EISDIR: "give a file, not a folder",
-    errno.ENOSPC: "make room on the disk, or write elsewhere with -o",
-    errno.EDQUOT: "make room in your quota, or write elsewhere with -o",
-    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write to another file system with -o",
-    errno.EROFS: "write elsewhere with -o",
+    errno.ENOSPC: "make room on the disk, or write elsewhere{with_option}",
+    errno.EDQUOT: "make room in your quota, or write elsewhere{with_option}",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f), or write to another file system{with_option}",
+    errno.EROFS: "write elsewhere{with_option}",
     errno.EIO: "the device or the network failed: look at the system's log, and try again with a copy elsewhere",
     errno.ESTALE: "the file server lost the file: try again",
-    errno.EBUSY: "wait for the other one to finish, or write elsewhere with -o",
-    errno.ENOLCK: "the file system has no locks: write elsewhere with -o",
-    errno.ENXIO: "start the reader first, or write to a file with -o",
-    errno.EBADF: "redirect it to a file or a pipe, or write to a file with -o",
+    errno.EBUSY: "wait for the other one to finish, or write elsewhere{with_option}",
+    errno.ENOLCK: "the file system has no locks: write elsewhere{with_option}",
+    errno.ENXIO: "start the reader first, or write to a file{with_option}",
+    errno.EBADF: "redirect it to a file or a pipe, or write to a file{with_option}",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "close other programs: the system has too many open files",
     errno.ENOMEM: "use fewer threads (-j 1), or raise the limit on memory (ulimit -v)",
 }
+
+
+def remedy(error: OSError) -> str | None:
+    """Return what to do about an error of the system's, or None if there is nothing to say."""
+    option = getattr(error, "output_option", None)
+    text = _REMEDIES.get(error.errno or 0)
+    return text and text.format(with_option=f" with {option}" if option else "")
 
 
 class EtpackError(Exception):
@@ -62,13 +69,21 @@ def naming(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def naming_file(path: str, note: str = "") -> Iterator[None]:
-    """Make an OSError from inside name `path`, not a temporary file or nothing, and say `note` if there is one."""
+def naming_file(path: str, note: str = "", *, option: str | None = None) -> Iterator[None]:
+    """Make an OSError from inside name `path`, not a temporary file or nothing, and say `note` if there is one.
+
+    Args:
+        path: The file at fault.
+        note: What to add to the system's words.
+        option: That of the command line which named `path`, if it is an output; for `remedy`.
+    """
     try:
         yield
     except OSError as exc:
         exc.filename = path
         exc.filename2 = None
+        if option:
+            exc.output_option = option  # type: ignore[attr-defined]
         if note:
             exc.strerror = f"{exc.strerror} ({note})"
         raise

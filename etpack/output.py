@@ -17,6 +17,8 @@ from etpack.errors import EtpackError, naming_file
 from etpack.interrupts import held_back
 from etpack.sources.urls import is_url, shown
 
+# Of the command line, for most outputs.
+OPTION = "-o"
 TEMPORARY_SUFFIX = ".etpack-tmp"
 _LONGEST_NAME = 255
 
@@ -34,12 +36,14 @@ class OutputError(EtpackError):
     exit_code = 2
 
 
-def refuse_input(output: str | os.PathLike[str], source: str | os.PathLike[str]) -> None:
-    """Raise OutputError if both are the same file: the source is always kept."""
+def refuse_input(output: str | os.PathLike[str], source: str | os.PathLike[str], option: str = OPTION) -> None:
+    """Raise OutputError if both are the same file: the source is always kept; `option` as for `FileOutput`."""
     with contextlib.suppress(OSError):
         if os.path.samefile(output, source) and os.path.isfile(source):
             raise OutputError(
-                "is the input itself, which is kept", hint="choose another output with -o", path=os.fspath(output)
+                "is the input itself, which is kept",
+                hint=f"choose another output with {option}",
+                path=os.fspath(output),
             )
 
 
@@ -61,6 +65,7 @@ class FileOutput:
         path: Where the file shall be.
         overwrite: Replace a file that is there; the old one stays whole until the new one is complete.
         size: Bytes that will be written at least.
+        option: That of the command line which names `path`, for what errors say.
 
     Raises:
         OutputError: On entry and again at the end, if the file exists and `overwrite` is False.
@@ -70,8 +75,11 @@ class FileOutput:
     # Set here, so that an object that was never made whole can be thrown away too.
     _fd = -1
 
-    def __init__(self, path: str | os.PathLike[str], *, overwrite: bool = False, size: int = 0) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, size: int = 0, option: str = OPTION
+    ) -> None:
         self.path = os.fspath(path)
+        self._option = option
         self._size = size
         self._overwrite = overwrite
         # None for a device or a pipe.
@@ -80,10 +88,12 @@ class FileOutput:
     def __enter__(self) -> FileOutput:
         if is_url(self.path):
             raise OutputError(
-                "a URL cannot be written to", hint="write to a file with -o, and upload that", path=shown(self.path)
+                "a URL cannot be written to",
+                hint=f"write to a file with {self._option}, and upload that",
+                path=shown(self.path),
             )
         try:
-            with naming_file(self.path):
+            with naming_file(self.path, option=self._option):
                 if _is_special(self.path):
                     self._open_special()
                 else:
@@ -117,10 +127,10 @@ class FileOutput:
 
     def _refuse_existing(self) -> None:
         if not self._overwrite and os.path.lexists(self.path):
-            raise _exists(self.path)
+            raise _exists(self.path, self._option)
 
     def write(self, data: bytes | memoryview) -> None:
-        with naming_file(self.path):
+        with naming_file(self.path, option=self._option):
             write_all(lambda view: os.write(self._fd, view), data)
 
     def __exit__(
@@ -128,7 +138,7 @@ class FileOutput:
     ) -> None:
         try:
             if kind is None:
-                with naming_file(self.path):
+                with naming_file(self.path, option=self._option):
                     self._commit()
         finally:
             self._discard()
@@ -159,7 +169,7 @@ class FileOutput:
         try:
             os.link(temporary, self.path)
         except FileExistsError:
-            raise _exists(self.path) from None
+            raise _exists(self.path, self._option) from None
         except OSError as exc:
             if exc.errno not in _NO_LINKS:
                 raise
@@ -207,8 +217,9 @@ def _temporary_path(path: str) -> str:
     return os.path.join(folder, f".{name}{TEMPORARY_SUFFIX}")
 
 
-def _exists(path: str) -> OutputError:
-    return OutputError("exists already", hint="choose another output with -o, or overwrite it with -f", path=path)
+def _exists(path: str, option: str) -> OutputError:
+    hint = f"choose another output with {option}, or overwrite it with -f"
+    return OutputError("exists already", hint=hint, path=path)
 
 
 def _check_room(folder: str, size: int) -> None:

@@ -52,6 +52,7 @@ def test_version() -> None:
     assert (result.returncode, result.stdout) == (0, f"etpack {etpack.__version__}\n")
 
 
+TUNE = ["tune", "--storage", "5", "--decode", "lz4=5", "--fixed-function", "--block-size", "64K"]
 SIZES = {"0": 0, "65536": 65536, "64K": 65536, "64KiB": 65536, "64kb": 65536, "1M": 1 << 20, "2GiB": 2 << 30}
 HEX_SIZES = {"0x1B": 27, "0xFB": 251, "0x1000": 4096, "7B": 7}
 
@@ -138,6 +139,10 @@ def test_a_terminal_gets_no_binary_data(packed_digits: Path) -> None:
     assert code == 2
     assert "does not go to a terminal" in shown
     assert "ET12" not in shown
+    for command in (["inspect"], TUNE):
+        code, shown = _on_a_terminal(*command, packed_digits, "--html", "-")
+        assert code == 2
+        assert "name a file with --html" in " ".join(shown.split())
 
 
 def test_data_for_a_closed_stdout_is_an_error(packed_digits: Path) -> None:
@@ -289,6 +294,43 @@ def test_errors(digits: Path, packed_digits: Path, tmp_path: Path, args: list[st
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
     assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["compress", "m.pte", "-o", "n" * 256], "choose a shorter name with -o"),
+        (["compress", "m.pte", "-o", "https://h/x"], "write to a file with -o, and upload that"),
+        (["inspect", "m.pte", "--html", "n" * 256], "choose a shorter name with --html"),
+        (["inspect", "m.pte", "--html", "m.pte"], "choose another output with --html"),
+        (["inspect", "m.pte", "--html", "there"], "choose another output with --html, or overwrite it with -f"),
+        (["inspect", "m.pte", "--html", "https://h/x"], "write to a file with --html, and upload that"),
+        ([*TUNE, "m.pte", "--html", "n" * 256], "choose a shorter name with --html"),
+        ([*TUNE, "m.pte", "--html", "m.pte"], "choose another output with --html"),
+        ([*TUNE, "m.pte", "--html", "there"], "choose another output with --html, or overwrite it with -f"),
+        (["verify", "m.pte", "--junit", "n" * 256], "choose a shorter name with --junit"),
+        (["verify", "m.pte", "--junit", "m.pte"], "choose another output with --junit"),
+        (["verify", "m.pte", "--junit", "pipe"], "start the reader first, or write to a file with --junit"),
+        (["inspect", "n" * 256], "choose a shorter name"),
+        (["verify", "n" * 256], "choose a shorter name"),
+    ],
+)
+def test_an_error_names_the_option_that_named_the_output(model: Path, args: list[str], words: str) -> None:
+    model.rename(model.with_name("m.pte"))
+    (model.parent / "there").touch()
+    os.mkfifo(model.parent / "pipe")
+    result = run(*args, cwd=model.parent)
+    assert result.returncode in (2, 4)
+    assert f"; {words}\n" in result.stdout + result.stderr
+
+
+def test_a_page_for_a_closed_stdout_is_an_error(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.__stdout__", None)
+    for command in (["inspect"], TUNE):
+        result = run(*command, model, "--html", "-")
+        assert (result.returncode, result.stdout) == (4, "")
+        assert "stdout: is closed" in result.stderr
+        assert "write to a file with --html" in result.stderr
 
 
 def test_a_damaged_file_gives_an_error_and_no_output(packed_digits: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from etpack.check.parts import Parts, block_place, blocks_between
 from etpack.check.structure import corrupt
 from etpack.check.verdict import Finding, Findings, Place
-from etpack.errors import REMEDIES, EtpackError
+from etpack.errors import EtpackError, remedy
 from etpack.limits import Limits
 from etpack.loader import DataLoader
 from etpack.pte import Range
@@ -65,7 +65,7 @@ class Comparison:
     def _fail(self, exc: EtpackError | OSError) -> None:
         message = f"{self._name} cannot be read: {exc.strerror if isinstance(exc, OSError) and exc.strerror else exc}"
         code = exc.exit_code if isinstance(exc, EtpackError) else 4
-        hint = exc.hint if isinstance(exc, EtpackError) else REMEDIES.get(exc.errno or 0)
+        hint = exc.hint if isinstance(exc, EtpackError) else remedy(exc)
         slug = "io" if code == 4 else "differs"
         self._findings.add(Finding("against-readable", slug, message, exit_code=code, hint=hint))
         self.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from etpack.errors import REMEDIES, EtpackError, PteError
+from etpack.errors import EtpackError, PteError, remedy
 from etpack.plan import Extent
 from etpack.pte import FileKind, Range
 
@@ -178,8 +178,7 @@ class Findings:
 def to_finding(exc: EtpackError | OSError, place: Place) -> Finding:
     """Return the finding for an error; its offset goes into the place, unless that has one."""
     if not isinstance(exc, EtpackError):
-        hint = REMEDIES.get(exc.errno or 0)
-        return Finding("readable", "io", exc.strerror or str(exc), place, exit_code=4, hint=hint)
+        return Finding("readable", "io", exc.strerror or str(exc), place, exit_code=4, hint=remedy(exc))
     rule = getattr(exc, "rule", None) or exc.slug
     where: int | None = getattr(exc, "where", None)
     message = str(exc).removesuffix(f" [{rule}]")

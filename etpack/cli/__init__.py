@@ -17,7 +17,7 @@ import click
 
 from etpack import __version__, interrupts
 from etpack.describe.words import safe
-from etpack.errors import REMEDIES, EtpackError
+from etpack.errors import EtpackError, remedy
 
 # Each with a line for the list of commands, which is shown without importing them.
 _COMMANDS = {
@@ -155,8 +155,8 @@ def report_error(exc: BaseException) -> int:
     if isinstance(exc, OSError):
         # Whoever opens a file names it; what has no name is what is printed to.
         where = f"{exc.filename}: " if exc.filename else "stdout: " if exc.errno in _PRINTING_FAILED else ""
-        remedy = REMEDIES.get(exc.errno or 0)
-        return _fail(f"{where}{exc.strerror or exc}" + (f"; {remedy}" if remedy else ""), 4)
+        hint = remedy(exc)
+        return _fail(f"{where}{exc.strerror or exc}" + (f"; {hint}" if hint else ""), 4)
     if isinstance(exc, ImportError):
         return _fail(f"a library does not load: {exc}; install etpack again, or raise ulimit -n and -v", 4)
     if isinstance(exc, MemoryError):

@@ -19,7 +19,7 @@ from etpack.describe.words import plural, safe
 from etpack.disk import write_all
 from etpack.errors import naming_file
 from etpack.limits import Limits, option_name, written
-from etpack.output import FileOutput, Output, Progress
+from etpack.output import OPTION, FileOutput, Output, Progress
 from etpack.sources.urls import as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -157,27 +157,30 @@ def json_results(as_json: bool, *, err: bool) -> Iterator[list[dict[str, object]
 
 
 @contextlib.contextmanager
-def open_output(path: str, *, force: bool, size: int = 0) -> Iterator[Output]:
+def open_output(path: str, *, force: bool, size: int = 0, option: str = OPTION) -> Iterator[Output]:
     """Open an output file, or stdout for "-"; a disk that has no room for `size` bytes is refused.
+
+    What errors say of it names the option.
 
     Raises:
         click.UsageError: stdout is a terminal.
         OSError: stdout is closed.
     """
     if path == STDOUT:
-        _refuse_terminal()
-        yield _Stdout()
+        with naming_file("stdout", option=option):
+            _refuse_terminal(option)
+        yield _Stdout(option)
         return
-    with FileOutput(path, overwrite=force, size=size) as file:
+    with FileOutput(path, overwrite=force, size=size, option=option) as file:
         yield file
 
 
-def _refuse_terminal() -> None:
+def _refuse_terminal(option: str) -> None:
     """Raise click.UsageError if binary data would go to a terminal, OSError if it would go nowhere."""
     if sys.__stdout__ is None:
-        raise OSError(errno.EBADF, "is closed", "stdout")
+        raise OSError(errno.EBADF, "is closed")
     if sys.stdout.isatty():
-        raise click.UsageError("binary data does not go to a terminal; redirect stdout or name a file with -o")
+        raise click.UsageError(f"such output does not go to a terminal; redirect stdout or name a file with {option}")
 
 
 def _write_stdout(data: bytes | memoryview) -> int:
@@ -188,8 +191,11 @@ def _write_stdout(data: bytes | memoryview) -> int:
 class _Stdout:
     """stdout as an `Output` that is written as it goes."""
 
+    def __init__(self, option: str) -> None:
+        self._option = option
+
     def write(self, data: bytes | memoryview) -> None:
-        with naming_file("stdout"):
+        with naming_file("stdout", option=self._option):
             write_all(_write_stdout, data)
 
 

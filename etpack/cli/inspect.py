@@ -123,8 +123,8 @@ def _write_page(path: str, files: Sequence[str], look: Callable[..., Report], *,
     from etpack.describe.inspect_page import inspect_page
 
     if path != common.STDOUT:
-        refuse_input(path, files[0])
-    with common.open_output(path, force=force) as out:
+        refuse_input(path, files[0], "--html")
+    with common.open_output(path, force=force, option="--html") as out:
         out.write(inspect_page(look(files[0], blocks=True, planes=False, tensors=True, memory=True)).encode())
 
 

@@ -14,8 +14,8 @@ from etpack.describe.page import check_plotly
 from etpack.errors import naming
 from etpack.layout import BLOCK_SIZES
 from etpack.limits import Limits, written
-from etpack.output import FileOutput, refuse_input
-from etpack.tuning import SAMPLE_SIZE, Device, Goal, TuneReport, read_values
+from etpack.output import refuse_input
+from etpack.tuning import SAMPLE_SIZE, Device, Goal, read_values
 from etpack.tuning import tune as search
 
 
@@ -98,7 +98,7 @@ def _to_speed(text: str) -> float:
     help="Bytes of MODEL that each trial packs; the best then pack all of it.",
 )  # fmt: skip
 @click.option("--full", is_flag=True, help="Pack all of MODEL in each trial.")
-@click.option("--html", type=common.OUTPUT, metavar="PATH", help="Write a page with plots.")
+@click.option("--html", type=common.OUTPUT, metavar="PATH", help="Write a page with plots; - for stdout.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite a page that is there.")
 @click.option("--all", "everything", is_flag=True, help="Show all that was tried.")
 @common.limit_option
@@ -132,19 +132,21 @@ def tune(
         check_plotly()
         for source in (file, description):
             if source and html != common.STDOUT:
-                refuse_input(html, source)
+                refuse_input(html, source, "--html")
     if as_json and html == common.STDOUT:
         raise click.UsageError("--json and --html - both go to stdout; name a file for --html")
     device = _device(description, given)
-    # The page's file is opened before the search, which takes a while, and not after it.
-    with FileOutput(html, overwrite=force) if html and html != common.STDOUT else nullcontext() as out:
+    # The page's place is opened before the search, which takes a while, and not after it.
+    with common.open_output(html, force=force, option="--html") if html else nullcontext() as out:
         with common.progress_bar(file, quiet=quiet or as_json) as progress:
             report = search(
                 file, device, goal=Goal(goal), block_sizes=block_sizes, efforts=list(map(Effort, efforts)),
                 sample_size=None if full else sample, jobs=jobs, limits=limits, progress=progress,
             )  # fmt: skip
-        if html:
-            _write_page(out, report)
+        if out:
+            from etpack.describe.tune_page import tune_page
+
+            out.write(tune_page(report).encode())
     if as_json:
         common.echo_json(report.to_json())
     elif not quiet and html != common.STDOUT:
@@ -166,14 +168,3 @@ def _device(description: str | None, given: Mapping[str, Any]) -> Device:
             values[name] = value
     with naming(description) if description else nullcontext():
         return Device.from_values(values)
-
-
-def _write_page(out: FileOutput | None, report: TuneReport) -> None:
-    """Write the page to a file, or to stdout if there is none."""
-    from etpack.describe.tune_page import tune_page
-
-    page = tune_page(report)
-    if out:
-        out.write(page.encode())
-    else:
-        click.echo(page, nl=False)

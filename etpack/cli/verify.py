@@ -70,7 +70,7 @@ def _check_usage(
         raise click.UsageError("--against decodes the content, --fast does not: choose one")
     for place in (*files, *([against] if against else [])):
         if junit and junit != common.STDOUT:
-            refuse_input(junit, place)
+            refuse_input(junit, place, "--junit")
     if as_json and junit == common.STDOUT:
         raise click.UsageError("--json and --junit - both go to stdout; name a file for --junit")
     if github and (as_json or junit == common.STDOUT):
@@ -87,7 +87,7 @@ def _write_junit(path: str, text: str) -> None:
     if path == common.STDOUT:
         click.echo(text, nl=False)
         return
-    with FileOutput(path, overwrite=True) as out:
+    with FileOutput(path, overwrite=True, option="--junit") as out:
         out.write(text.encode())
 
 
