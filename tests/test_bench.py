@@ -16,6 +16,14 @@ from etpack.describe.bench import describe_bench
 from tests.conftest import ROOT
 from tests.test_cli import run
 
+ROUND_SIZE = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def short_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round decodes the content twice or thrice, not a hundred times."""
+    monkeypatch.setattr("etpack.bench._ROUND_SIZE", ROUND_SIZE)
+
 
 class Clock:
     """Moves on by the next of some steps whenever it is asked, and by the last one from then on."""
@@ -31,7 +39,7 @@ class Clock:
 
 def test_speeds_are_content_over_seconds(packed_digits: Path) -> None:
     # Asked twice for each decoding: a warm-up, then rounds of 1, 3 and 2 seconds for the content, many times each.
-    passes = (64 << 20) // 493_480
+    passes = ROUND_SIZE // 493_480
     clock = Clock(0, 1, 0, 1 * passes, 0, 3 * passes, 0, 2 * passes, 0.5)
     report = bench_file(packed_digits, threads=[1], reads=4, clock=clock)
     (speed,) = report.decode

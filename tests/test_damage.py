@@ -37,6 +37,7 @@ def test_there_is_a_vector_of_each_kind() -> None:
     assert names >= {"raw", "constant", "zstd", "lz4", "lz4_bitplanes", "empty", "aligned"} | widths
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
 def test_no_flipped_bit_gives_a_wrong_byte(path: Path) -> None:
     data = path.read_bytes()
@@ -45,6 +46,7 @@ def test_no_flipped_bit_gives_a_wrong_byte(path: Path) -> None:
         damage.judge_reading(damaged, content)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
 def test_verify_finds_any_damaged_byte(path: Path) -> None:
     for damaged in islice(damage.flips(path.read_bytes(), one_a_byte=True), 0, None, 5):
@@ -52,6 +54,7 @@ def test_verify_finds_any_damaged_byte(path: Path) -> None:
         damage.judge_report(damaged)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
 def test_every_truncation_is_refused(path: Path) -> None:
     data = path.read_bytes()
@@ -61,6 +64,7 @@ def test_every_truncation_is_refused(path: Path) -> None:
         assert size % 5 or not damage.judge_verdict(cut).ok
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
 def test_rules_hold_behind_good_checksums(path: Path) -> None:
     """With checksums made right again, content may differ; then verify says so, or the SHA-256 was changed too."""

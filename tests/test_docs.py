@@ -18,6 +18,7 @@ from etpack.cli import cli
 from etpack.errors import EtpackError, FormatError
 from tests.make_pte import tuned
 from tests.serving import serving, skip_without_libraries
+from tests.test_cli import run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,9 +39,7 @@ def run_console(block: str, folder: Path) -> str:
         command, _, target = line[2:].partition(" > ")
         words = shlex.split(command)
         assert words[0] == "etpack"
-        result = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=60, env=None
-        )
+        result = run(*words[1:], cwd=folder)
         assert result.returncode in ((0, 1) if words[1] == "diff" else (0,)), result.stderr
         if target:
             (folder / target).write_text(result.stdout, encoding="utf-8")

@@ -112,6 +112,7 @@ MIXED = (FP32, BF16, FP64, INT64, TEXT, NOISE, np.zeros(65536, np.uint8), np.til
 SIZES = (1, 2, 3, 7, 8, 9, 1001, 4096, 4103, 4159, 16384)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("codec", ["auto", "lz4", "raw"])
 @pytest.mark.parametrize("effort", Effort)
 @pytest.mark.parametrize("use_filters", [True, False])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -26,6 +25,7 @@ from etpack.report import inspect_file
 from etpack.writer import Options
 from tests.conftest import ROOT
 from tests.make_pte import DelegateSpec, MethodSpec, NamedSpec, PteSpec, TensorSpec, build_pte, weights
+from tests.native_tools import leave_out
 
 # A browser and its elements: selenium types some of them.
 Chrome: TypeAlias = Any
@@ -63,9 +63,7 @@ def chrome() -> Iterator[Chrome]:
     """Chromium without a window; a user's machine without it leaves these tests out, CI never."""
     binary, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if not binary or not driver:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium or its driver is missing")
-        pytest.skip("Chromium or its driver is missing; on Debian: apt-get install chromium chromium-driver")
+        leave_out("Chromium or its driver is missing; on Debian: apt-get install chromium chromium-driver")
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -275,6 +273,7 @@ def test_a_model_with_too_many_loads_has_the_rest(digits: Path) -> None:
     assert len(figures(page)) == 1
 
 
+@pytest.mark.unmeasured
 def test_many_steps_keep_the_peak() -> None:
     delegates = [DelegateSpec(data=bytes(64 + number % 500)) for number in range(900)]
     model = build_pte(PteSpec([MethodSpec(delegates=delegates)]))
@@ -300,6 +299,7 @@ def test_many_blocks_share_cells(tmp_path: Path) -> None:
     assert "blocks 0 to 1, from 0x0" in heat["text"][0][0]
 
 
+@pytest.mark.unmeasured
 def test_the_page_of_a_large_model_stays_small() -> None:
     tensors = [TensorSpec(weights(4 + number % 99), name=f"layers.{number}." + "x" * 100) for number in range(3000)]
     named = [NamedSpec(f"key{number}" + "y" * 100, number.to_bytes(4, "little") * 16) for number in range(3000)]

@@ -572,6 +572,7 @@ def test_truncated_at_every_length(number: int) -> None:
         check(data[:length])
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("number", range(3))
 def test_every_byte_changed(number: int) -> None:
     """To one of four values each, in turn; `make sweep` flips every bit."""
@@ -620,6 +621,7 @@ def test_inline_blobs_are_not_read_either() -> None:
     assert source.total < 1 << 20
 
 
+@pytest.mark.unmeasured
 def test_twenty_thousand_values_take_a_moment() -> None:
     planned = [TensorSpec(kind="planned", sizes=[1, 128, 384])] * 16_000
     constants = [TensorSpec(struct.pack("<f", number)) for number in range(4_000)]

@@ -387,8 +387,13 @@ def test_all_commands_exit_with_4_and_no_traceback(site: Site, folder: Path) -> 
     assert os.listdir(folder) == []
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify", "decompress"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        *((command, signal.SIGINT) for command in ("inspect", "verify", "decompress")),
+        *(("verify", number) for number in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 def test_an_interrupt_does_not_wait_for_the_server(
     files: dict[str, bytes], folder: Path, command: str, number: signal.Signals
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -53,13 +54,14 @@ class Tools:
         return done.stdout
 
 
-def _built(sanitizer: str) -> Tools:
+@cache
+def _built(sanitizer: str, *targets: str) -> Tools:
     native_tools.need("cc", "c++", "lz4", "zstd", "cmake", "sdk")
     # vptr needs run-time types, which the loader is built without.
     flags = f"-fsanitize={sanitizer} -fno-sanitize=vptr -fno-sanitize-recover=all -g" if sanitizer else ""
     folder = ROOT / "build" / f"loader-{sanitizer or 'release'}"
     options = [f"-DCMAKE_{language}_FLAGS={flags}" for language in ("C", "CXX")]
-    native_tools.cmake_build(SOURCE, folder, *options, f"-DCMAKE_PREFIX_PATH={native_tools.SDK}")
+    native_tools.cmake_build(SOURCE, folder, *options, f"-DCMAKE_PREFIX_PATH={native_tools.SDK}", targets=targets)
     return Tools(folder, sanitizer)
 
 
@@ -71,8 +73,8 @@ def tools(request: pytest.FixtureRequest) -> Tools:
 
 @pytest.fixture(scope="session")
 def thread_tools() -> Tools:
-    """The programs with ThreadSanitizer."""
-    return _built("thread")
+    """The program that is run with ThreadSanitizer."""
+    return _built("thread", "loader_check")
 
 
 @pytest.fixture(scope="session")

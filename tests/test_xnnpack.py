@@ -150,6 +150,7 @@ def test_delegates_that_ask_for_too_much_are_not_followed() -> None:
     assert "too many constants" in next(iter(blobs.unread.values()))
 
 
+@pytest.mark.unmeasured
 def test_blobs_that_take_too_long_are_not_read() -> None:
     values = [ValueSpec(1)] * 6000
     blobs = [build_blob([(f"k{number}", 8)], values) for number in range(20)]
