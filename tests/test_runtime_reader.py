@@ -444,6 +444,18 @@ def test_the_fuzz_target_runs_over_its_seeds(tools: Path) -> None:
     assert run(tools / "fuzz_reader", *VECTORS).strip() == f"{201 * len(VECTORS)} runs"
 
 
+def test_a_file_is_refused_that_is_aligned_to_less_than_an_engine_needs(
+    tools: Path, digits: Path, tmp_path: Path
+) -> None:
+    verdicts = []
+    for alignment in (1, 16, 64):
+        packed = tmp_path / f"{alignment}.etz"
+        etpack.compress(digits, packed, Options(4096, alignment=alignment))
+        (line,) = check(tools, [packed], "--aligned", "16")
+        verdicts.append((line.open, line.crc == crc32c(digits.read_bytes())))
+    assert verdicts == [("unsupported", False), ("ok", True), ("ok", True)]
+
+
 def test_the_mock_engine_reads_through_its_queue(tools: Path, digits: Path, tmp_path: Path) -> None:
     packed = tmp_path / "model.etz"
     etpack.compress(digits, packed, Options(4096, codec="lz4"))

@@ -59,6 +59,15 @@ def test_nothing_is_writable(objects: Path) -> None:
         assert not [section for section in found if section.startswith((".data.rel.local", ".tdata", ".tbss"))], name
 
 
+def test_nothing_of_libc_is_called_but_memcpy_and_memset(objects: Path, tmp_path: Path) -> None:
+    for name in (*READER, KERNELS):
+        # Here the compiler expands fewer calls in place than at -Os.
+        run("gcc", "-std=c99", "-O2", "-c", RUNTIME / f"{name}.c", "-o", tmp_path / f"{name}.o")
+        for path in (objects / f"{name}.o", tmp_path / f"{name}.o"):
+            wanted = set(re.findall(r"\bU (\w+)", run("nm", "-u", path)))
+            assert {symbol for symbol in wanted if not symbol.startswith("etz_")} <= {"memcpy", "memset"}, path
+
+
 class Calls:
     """Who calls whom, and the stack that each takes, its return address included."""
 

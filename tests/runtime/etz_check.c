@@ -11,6 +11,7 @@
  *     --ranges TEXT      instead: the file TEXT has lines of "OFFSET SIZE"; prints "OFFSET SIZE SLUG CRC32C" for each,
  *                        and with --count the counters at last
  *     --without CODEC    no decoder for this codec
+ *     --aligned N        decoders that want streams at multiples of N
  *     --limit NAME=N     content_size, expansion_log2, blocks, extents or decode_memory
  *     --fail N           the callback fails at its Nth call, counted from 1
  *     --less N           give a context a region that is N bytes too small, and --shift N one that is off by N bytes
@@ -345,6 +346,9 @@ int main(int argc, char **argv)
             set.ranges = value;
         else if (!strcmp(option, "without"))
             drop_decoder(&set, strtoul(value, NULL, 10));
+        else if (!strcmp(option, "aligned"))
+            for (size_t k = 0; k < set.decoder_count; k++)
+                set.decoders[k].stream_alignment = (uint32_t)strtoul(value, NULL, 10);
         else if (!strcmp(option, "limit"))
             set_limit(&set.limits, value);
         else if (!strcmp(option, "fail"))
