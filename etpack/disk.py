@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Callable
 
 
@@ -19,5 +18,7 @@ def write_all(write: Callable[[bytes | memoryview], int], data: bytes | memoryvi
 
 def free_space(folder: str) -> int | None:
     """Return how many bytes are free where a folder is, or None: not all file systems say how large they are."""
+    import shutil
+
     usage = shutil.disk_usage(folder)
     return usage.free if usage.total else None

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from etpack.limits import Limits
 from etpack.reader import EtzFile, available_processors, check_jobs, is_etz
 from etpack.sources import SourceLike, check_range, open_source
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _CHUNK_SIZE = 1 << 20
 # Threads that read ahead of one consumer, and with them the chunks in memory.
@@ -178,6 +181,8 @@ class DataLoader:
                 self._content.read_into(start, chunk)
                 yield chunk.toreadonly()
             return
+        from concurrent.futures import ThreadPoolExecutor
+
         pending: deque[tuple[Future[None], memoryview, memoryview]] = deque()
         with ThreadPoolExecutor(ahead, thread_name_prefix="etpack-load") as pool:
             try:

@@ -8,7 +8,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
-from hashlib import sha256
 from types import TracebackType
 from typing import Protocol, TypeAlias
 
@@ -213,6 +212,8 @@ def _temporary_path(path: str) -> str:
     folder, name = os.path.split(path)
     raw = os.fsencode(name)
     if len(raw) + len(TEMPORARY_SUFFIX) + 1 > _LONGEST_NAME:
+        from hashlib import sha256
+
         name = sha256(raw).hexdigest()
     return os.path.join(folder, f".{name}{TEMPORARY_SUFFIX}")
 

@@ -7,9 +7,9 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from etpack import layout
 from etpack.block_reader import BlockReader
@@ -22,6 +22,9 @@ from etpack.pte import ModelFile, Range, read_model
 from etpack.runs import find_runs
 from etpack.source_io import SourceIO
 from etpack.sources import Source, SourceLike, check_range, open_source
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # Reads of this size and up are worth a thread pool.
 _PARALLEL_SIZE = 4 << 20
@@ -254,6 +257,8 @@ class EtzFile:
             raise
 
     def _threads(self) -> ThreadPoolExecutor:
+        from concurrent.futures import ThreadPoolExecutor
+
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.jobs, thread_name_prefix="etpack-read")

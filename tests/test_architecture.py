@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,3 +84,16 @@ def test_modules_are_small_and_say_what_they_are_for(path: Path) -> None:
 
 def test_there_are_modules_to_look_at() -> None:
     assert len(MODULES) > 30
+
+
+def test_inspecting_a_model_loads_only_what_it_needs(digits: Path) -> None:
+    # Half of the time that a small model takes is for loading what does the work.
+    code = "import sys; from etpack.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", code, "inspect", str(digits)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    loaded = set(done.stderr.split())
+    assert "etpack.report" in loaded
+    assert not loaded & {
+        "concurrent.futures", "hashlib", "importlib.resources", "lz4", "numpy", "plotly", "shutil", "tempfile",
+        "tomli", "tomllib", "zstandard",
+    }  # fmt: skip

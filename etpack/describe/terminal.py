@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from etpack.describe.tree import print_tree
 from etpack.describe.words import both, coding, human, plural, ratio, safe
 
 if TYPE_CHECKING:
+    import shutil
+
     from rich.console import Console
 
     from etpack.report import Packing, ProgramReport, Report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 
@@ -70,4 +69,6 @@ def coding(filter_name: str, codec: str, plane_codecs: Sequence[str] = ()) -> st
 
 def markup(*lines: str) -> str:
     """Return lines as plotly's texts have them, in which no name can be a tag or a link."""
+    from html import escape
+
     return "<br>".join(escape(line, quote=False) for line in lines)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 
@@ -119,7 +119,7 @@ def by_id(runtimes: Iterable[Runtime]) -> dict[str, tuple[Runtime, ...]]:
 @cache
 def load_backends() -> Backends:
     """Return the table that ships with etpack."""
-    data = json.loads(files("etpack.memory").joinpath("backends.json").read_text("utf-8"))
+    data = json.loads(Path(__file__).with_name("backends.json").read_text("utf-8"))
     runtimes = [*map(runtime_of, data["runtimes"]), *map(_without_runtime, data["without_runtime"])]
     return Backends(by_id(runtimes), tuple(map(_not_delegate, data["not_delegates"])))
 
