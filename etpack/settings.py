@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from typing import Any
 
@@ -29,16 +30,28 @@ def read_settings(path: str | os.PathLike[str], error: type[EtpackError]) -> dic
         error: What to raise if it cannot be parsed.
 
     Raises:
-        EtpackError: As `error`: it is neither TOML nor JSON, or larger than `MAX_SIZE`.
+        EtpackError: As `error`: it is neither TOML nor JSON, larger than `MAX_SIZE`, or a pipe that nobody writes to.
         OSError: It cannot be read.
     """
     name = os.fspath(path)
-    with naming_file(name), open(name, "rb") as file:
+    with naming_file(name), open(name, "rb", opener=_open_at_once) as file:
         data = file.read(MAX_SIZE + 1)
     with naming(name):
+        if not data and stat.S_ISFIFO(os.stat(name).st_mode):
+            raise error("nothing writes to this pipe", hint="start the writer first, or name a regular file")
         if len(data) > MAX_SIZE:
             raise error(f"it is larger than {MAX_SIZE:,} bytes", hint="name a file of TOML or JSON, not a model")
         return _parse(_text(data, error), error)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file to read it; a pipe without a writer is not waited for, and is then empty.
+
+    One with a writer is read as it comes: that is what <(...) of a shell gives.
+    """
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _text(data: bytes, error: type[EtpackError]) -> str:

@@ -49,6 +49,9 @@ def test_the_command_wants_to_know_what_of_it() -> None:
     result = _runtime()
     assert result.returncode == 2
     assert "--cmakedir" in result.stderr
+    result = _runtime("--cmakedir", "--files")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--cmakedir and --files" in result.stderr
 
 
 def test_the_list_of_files_is_all_there_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -247,6 +248,15 @@ def test_seconds_need_speeds() -> None:
         assert (seconds is None) if expected is None else seconds == pytest.approx(expected * 1.049, rel=0.01)
         assert simulation.loaders[-1].cost.seconds is None  # nobody knows how well it packs
         assert simulation.loaders[0].cost.seconds == (None if speeds is None else 0)
+
+
+def test_speeds_with_which_no_time_is_a_number_are_refused() -> None:
+    Speeds(1e-3, 1e15)
+    for speed in (0.0, -1.0, math.nan, math.inf, 1e-320, 1e16):
+        with pytest.raises(ValueError, match="not a speed"):
+            Speeds(speed)
+        with pytest.raises(ValueError, match="not a speed"):
+            Speeds(1e6, speed)
 
 
 def test_reading_and_decoding_are_in_turn(packed_digits: Path) -> None:

@@ -449,7 +449,7 @@ def test_a_device_that_cannot_be(change: dict[str, object], words: str) -> None:
 def test_a_device_lacks_what_cannot_be_guessed() -> None:
     with pytest.raises(DeviceError, match="how fast storage is"):
         Device.from_values({})
-    with pytest.raises(etpack.CodecMissingError, match="no codec 'brotli'"):
+    with pytest.raises(DeviceError, match="decode_mb_s: there is no codec 'brotli'"):
         Device(1, {"brotli": 1, "planes": 1})
 
 
@@ -469,10 +469,24 @@ def test_a_description_that_cannot_be_read_is_named(
         def read(self, size: int | None = -1) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("builtins.open", lambda *_: Broken())
+    monkeypatch.setattr("builtins.open", lambda *_, **__: Broken())
     with pytest.raises(OSError, match="Input/output error") as caught:
         read(tmp_path / "device.toml")
     assert caught.value.filename == str(tmp_path / "device.toml")
+
+
+@pytest.mark.parametrize("read", [read_values, read_backends])
+def test_a_pipe_is_read_but_not_waited_for(read: Callable[[Path], object], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(etpack.EtpackError, match="nothing writes to this pipe") as caught:
+        read(pipe)
+    assert (caught.value.exit_code, caught.value.path) == (2, str(pipe))
+    reader, writer = os.pipe()  # as bash makes one of <(...)
+    with open(writer, "wb") as file:
+        file.write(b"backends = []" if read is read_backends else b"storage_mb_s = 5")
+    assert read(Path(f"/dev/fd/{reader}"))
+    os.close(reader)
 
 
 TOML = """
@@ -564,8 +578,8 @@ def test_all_that_was_tried_is_shown_when_asked(place: Path) -> None:
         (["--storage", "5", "--decode", "lz4=1"], 2, "planes=MB/S"),
         (["--storage", "5", "--decode", "lz4"], 2, "not NAME=VALUE"),
         (["--storage", "5", "--decode", "lz4=much"], 2, "not a number"),
-        (["--storage", "5", "--decode", "brotli=1"], 3, "no codec 'brotli'"),
-        (["--storage", "5", "--decode", "auto=1"], 3, "no codec 'auto'; choose from lz4, zstd, raw, planes"),
+        (["--storage", "5", "--decode", "brotli=1"], 2, "no codec 'brotli'"),
+        (["--storage", "5", "--decode", "auto=1"], 2, "no codec 'auto'; choose from lz4, zstd, raw, planes"),
         (["--device", "absent.toml"], 4, "absent.toml: No such file"),
         (["--device", "device.toml", "--storage", "0"], 2, "storage_mb_s"),
         (["--device", "device.toml", "--block-size", "1000"], 2, "power of two"),

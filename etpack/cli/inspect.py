@@ -14,7 +14,7 @@ import click
 from etpack.cli import common
 from etpack.describe.page import check_plotly
 from etpack.limits import Limits
-from etpack.memory import Backends, Loader, Speeds
+from etpack.memory import Backends, Loader, Speeds, is_speed
 from etpack.output import refuse_input
 from etpack.report import LoadSetup, Report, inspect_file, read_data_file, with_loaders
 from etpack.sources import open_source, steady
@@ -32,7 +32,7 @@ class _Speed(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         speed = super().convert(value, param, ctx)
-        if not 1e-9 <= speed <= 1e9:
+        if not is_speed(speed):
             self.fail(f"{value} is not a speed in MB/s", param, ctx)
         return speed
 

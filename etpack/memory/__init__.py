@@ -6,7 +6,7 @@ from etpack.memory.backends import Backends, NamedDataHandling, Runtime, Verdict
 from etpack.memory.events import Action, Event, Holder, Load, Replay, Stage, Step
 from etpack.memory.fates import Fate
 from etpack.memory.freeability import Place, Use, UseGroup, UseKind, find_uses, group_uses
-from etpack.memory.loaders import Cost, Loader, PackedCost, Speeds, Storage
+from etpack.memory.loaders import Cost, Loader, PackedCost, Speeds, Storage, is_speed
 from etpack.memory.sequence import replay
 from etpack.memory.simulation import LoaderMemory, MethodMemory, Simulation, simulate
 from etpack.memory.timeline import Footprint, Moment, Part, StepMemory
@@ -45,6 +45,7 @@ __all__ = [
     "Verdict",
     "find_uses",
     "group_uses",
+    "is_speed",
     "load_backends",
     "replay",
     "simulate",

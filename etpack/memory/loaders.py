@@ -79,13 +79,27 @@ class Cost:
     seconds: float | None = None
 
 
+def is_speed(mb_s: float) -> bool:
+    """Whether a number of MB/s (10^6 bytes a second) is such that every time that is made of it is a number."""
+    return 1e-9 <= mb_s <= 1e9
+
+
 @dataclass(frozen=True)
 class Speeds:
-    """How fast a device is, in bytes a second."""
+    """How fast a device is, in bytes a second.
+
+    Raises:
+        ValueError: One of them cannot be (`is_speed`).
+    """
 
     storage: float
     # Of decoding blocks, with one thread; None if there is no need to know how long EtzDataLoader takes.
     decode: float | None = None
+
+    def __post_init__(self) -> None:
+        for speed in (self.storage, self.decode):
+            if speed is not None and not is_speed(speed / 1e6):
+                raise ValueError(f"{speed!r} is not a speed in bytes a second")
 
 
 def held_by(loader: Loader, load: Load) -> Held:

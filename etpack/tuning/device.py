@@ -11,13 +11,12 @@ from typing import Any
 from etpack import codecs
 from etpack.errors import CodecMissingError, EtpackError
 from etpack.layout import MAX_ALIGNMENT_LOG2
+from etpack.memory import is_speed
 from etpack.settings import read_settings
 
 # What `decode_mb_s` may have beside the names of codecs.
 PLANES = "planes"
-# What is slower loads nothing; times stay finite.
-_SLOWEST = 1e-9
-_FASTEST = 1e9
+_LONGEST_WAIT_US = 1e9
 _LARGEST_SIZE = 1 << 48
 
 
@@ -34,8 +33,7 @@ class Device:
     """What reads the packed model. MB/s are 10^6 bytes a second.
 
     Raises:
-        DeviceError: A number is missing, or cannot be.
-        CodecMissingError: A codec is not known here.
+        DeviceError: A number is missing, or cannot be; or a codec is not known here.
     """
 
     # Bytes that storage delivers in a second, in MB/s.
@@ -74,7 +72,7 @@ class Device:
         _check_size("sector_size", self.sector_size)
         if self.sector_size.bit_count() != 1 or self.sector_size > 1 << MAX_ALIGNMENT_LOG2:
             raise DeviceError(f"sector_size: {self.sector_size:,} is not a power of two up to 4M")
-        if not (_is_number(self.request_us) and 0 <= self.request_us <= _FASTEST):
+        if not 0 <= _number(self.request_us) <= _LONGEST_WAIT_US:
             raise DeviceError(f"request_us: {self.request_us!r:.40} is not a number of microseconds")
         if not isinstance(self.fixed_function, bool):
             raise DeviceError(f"fixed_function: {self.fixed_function!r} is neither true nor false")
@@ -123,18 +121,21 @@ def _check_installed(codec: str) -> None:
         codecs.by_name(codec)
     except CodecMissingError as exc:  # which would offer auto, too
         hint = f"choose from lz4, zstd, raw, {PLANES}, or install the codec"
-        raise CodecMissingError(f"decode_mb_s: {exc}", hint=hint) from None
+        raise DeviceError(f"decode_mb_s: {exc}", hint=hint) from None
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    # A larger integer may be more than a float holds.
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _FASTEST
+def _number(value: object) -> float:
+    """Return a number as a float, or NaN for what is none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer that is more than a float holds
+        return math.inf
 
 
 def _check_speed(name: str, value: object) -> None:
-    if not (_is_number(value) and _SLOWEST <= float(value) <= _FASTEST):  # type: ignore[arg-type]
+    if not is_speed(_number(value)):
         raise DeviceError(f"{name}: {value!r:.40} is not a speed in MB/s")
 
 
