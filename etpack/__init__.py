@@ -25,6 +25,7 @@ __all__ = [
     "FreeableBuffer",
     "LimitError",
     "Limits",
+    "LoadSetup",
     "ModelFile",
     "NotEtzError",
     "Options",
@@ -36,6 +37,7 @@ __all__ = [
     "SegmentType",
     "SelfCheckError",
     "SourceError",
+    "Speeds",
     "TruncatedError",
     "UnsupportedError",
     "bench_file",
@@ -44,6 +46,8 @@ __all__ = [
     "diff",
     "inspect_file",
     "open",
+    "read_backends",
+    "read_data_file",
     "read_model",
     "register_codec",
     "runtime_dir",
@@ -76,11 +80,13 @@ if TYPE_CHECKING:
     from etpack.files import open_etz as open
     from etpack.limits import Limits
     from etpack.loader import DataLoader, FreeableBuffer, SegmentInfo, SegmentType
+    from etpack.memory import Speeds
+    from etpack.memory.own_backends import read_backends
     from etpack.output import OutputError
     from etpack.pick import PickError
     from etpack.pte import ModelFile, read_model
     from etpack.reader import EtzFile
-    from etpack.report import inspect_file
+    from etpack.report import LoadSetup, inspect_file, read_data_file
     from etpack.runtime_files import runtime_dir
     from etpack.selfcheck import SelfCheckError
     from etpack.tuning import Device, DeviceError, tune
@@ -102,12 +108,16 @@ _HOMES = {
     "FreeableBuffer": "loader",
     "SegmentInfo": "loader",
     "SegmentType": "loader",
+    "Speeds": "memory",
+    "read_backends": "memory.own_backends",
     "OutputError": "output",
     "PickError": "pick",
     "ModelFile": "pte",
     "read_model": "pte",
     "EtzFile": "reader",
+    "LoadSetup": "report",
     "inspect_file": "report",
+    "read_data_file": "report",
     "runtime_dir": "runtime_files",
     "SelfCheckError": "selfcheck",
     "Device": "tuning",
