@@ -123,6 +123,16 @@ def test_errors_that_the_readme_shows_are_public() -> None:
     assert {"EtpackError", "SelfCheckError"} <= shown <= set(etpack.__all__)
 
 
+def test_the_guides_program_runs(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    (backends,) = re.findall(r"```toml\n(\[\[backends.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "my.toml").write_text(backends, encoding="utf-8")
+    etpack.compress(prepare(tmp_path) / "model.pte")
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.findall(r"^(\w+) (?:with mlock )?\d+ [\d.]+$", result.stdout, re.MULTILINE)[-1] == "EtzDataLoader"
+
+
 def test_the_readmes_program_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     prepare(tmp_path)
@@ -187,4 +197,4 @@ def test_the_version_is_in_one_place() -> None:
 
 
 def test_the_goals_of_the_readme_are_those_of_the_benchmarks() -> None:
-    assert f"<!-- goals -->\n\n{summary.headline(summary.load())}\n\n" in README, "python -m tests.update_docs"
+    assert f"<!-- goals -->\n\n{summary.overview(summary.load())}\n\n" in README, "python -m tests.update_docs"

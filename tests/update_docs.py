@@ -31,7 +31,7 @@ def _update_commands(folder: Path) -> None:
         text = path.read_text(encoding="utf-8")
         path.write_text(console.sub(lambda match: run_console(match[0], folder), text), encoding="utf-8")
     _replace(guide, r"(?<=```text\n)EtpackError.*?(?=\n```)", error_tree())
-    _replace(readme, r"(?<=<!-- goals -->\n\n).*?(?=\n\n)", summary.headline(summary.load()))
+    _replace(readme, r"(?<=<!-- goals -->\n\n).*?(?=\n\n)", summary.overview(summary.load()))
 
 
 def main() -> None:
