@@ -169,6 +169,16 @@ def test_goals_that_were_not_measured_say_so() -> None:
     assert all(target.met is None and target.measured == "not measured" for target in found)
 
 
+def test_the_overview_counts_goals_by_area_and_shows_one_that_is_not_met() -> None:
+    rows = {**NOTHING, "ratio": [_ratio_row("etpack", 790, 65536, effort="max"), _ratio_row("zipnn", 780)]}
+    header, _, size, packing, *_ = summary.overview(rows).splitlines()
+    assert header == "|  | goals met | for instance |"
+    assert size.startswith("| size | 0 of 2 | not met: ")
+    assert size.endswith("a_fp32 1.2658, zipnn 1.2821 |")
+    assert packing.startswith("| packing and unpacking large files | 0 of 6 | ")
+    assert packing.endswith("not measured |")
+
+
 def test_the_summary_of_recorded_results_judges_what_they_have(tmp_path: Path) -> None:
     rows = summary.load(RECORDED)
     met = {target.goal: target.met for target in summary.targets(rows)}
