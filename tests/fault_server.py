@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 
 from etpack import __main__ as entry
 from etpack.cli import run
+from tests import PATIENCE
 
 NOBODY = 65534
 
@@ -210,7 +211,7 @@ def _serve() -> None:
     while line := os.read(0, 1 << 16):
         child = os.fork()
         if child == 0:
-            signal.alarm(30)
+            signal.alarm(PATIENCE)
             _run(json.loads(line))
         _, status = os.waitpid(child, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")

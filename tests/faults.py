@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 
 # What a message says to do: one of these words is in each.
@@ -23,7 +25,10 @@ _REMEDY = re.compile(
 
 
 def unmeasured() -> dict[str, str]:
-    """The environment, for a process that coverage does not measure: it traces, counts, forks or is shot."""
+    """The environment, for a process that coverage does not measure.
+
+    It traces, counts, forks, is shot or has little memory, or does what others do and takes no longer than coverage.
+    """
     return {name: value for name, value in os.environ.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
 
@@ -141,7 +146,7 @@ class Faults:
 
     def close(self) -> None:
         """End the server."""
-        self._server.communicate(timeout=30)
+        self._server.communicate(timeout=PATIENCE)
 
 
 @contextmanager

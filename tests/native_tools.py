@@ -18,11 +18,11 @@ from typing import NoReturn
 
 import pytest
 
+from tests import PATIENCE
+
 ROOT = Path(__file__).parent.parent
 # ExecuTorch's wheel without its dependencies, for the C++ SDK in it; kept from the path of Python.
 SDK = Path(os.environ.get("ETPACK_EXECUTORCH_SDK") or ROOT / "build" / "sdk" / "executorch")
-
-_TIMEOUT = 600
 
 
 def program(*names: str) -> Path | None:
@@ -132,7 +132,7 @@ def cmake_build(source: Path, build: Path, *options: str, targets: Iterable[str]
 def run(*command: str | Path) -> str:
     """Run a command that has to succeed, and return its stdout; what it printed is shown when it fails."""
     words = [str(word) for word in command]
-    result = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE)
     printed = f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
     assert result.returncode == 0, f"{' '.join(words)} failed\n{printed}"
     return result.stdout

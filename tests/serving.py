@@ -72,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif manner == "password" and self.headers.get("Authorization") != "Basic dXNlcjpzZWNyZXQ=":
             self._send(401, b"no")
         elif manner == "silent":
-            self.site.released.wait(30)
+            self.site.released.wait()
             self.close_connection = True
         elif manner == "hangs up":
             self.close_connection = True

@@ -18,6 +18,7 @@ import pytest
 import etpack
 from etpack import cli
 from etpack.cli import common
+from tests import PATIENCE
 from tests.conftest import ROOT
 
 
@@ -36,7 +37,7 @@ def run(*args: object, cwd: Path | None = None) -> subprocess.CompletedProcess[s
 def start(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run etpack in a process of its own."""
     command = [sys.executable, "-m", "etpack", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=env)
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_a_terminal_gets_no_binary_data(packed_digits: Path) -> None:
 
 def test_data_for_a_closed_stdout_is_an_error(packed_digits: Path) -> None:
     line = f"'{sys.executable}' -m etpack decompress '{packed_digits}' -o - >&-"
-    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 4
     assert result.stderr.startswith("etpack: error: stdout: is closed")
 
@@ -220,7 +221,7 @@ def test_the_shell_completes(words: str, wanted: str) -> None:
 def test_a_pipe_gets_the_whole_file(model: Path, packed_digits: Path, kind: str) -> None:
     source = model if kind == "compress" else packed_digits
     command = [sys.executable, "-m", "etpack", kind, "-q", str(source), "-f", "-o", "/dev/stdout"]
-    piped = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    piped = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE)
     assert piped.stdout == (packed_digits if kind == "compress" else model).read_bytes()
 
 

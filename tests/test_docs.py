@@ -16,6 +16,8 @@ import etpack
 from benchmarks import summary
 from etpack.cli import cli
 from etpack.errors import EtpackError, FormatError
+from tests import PATIENCE
+from tests.faults import unmeasured
 from tests.make_pte import tuned
 from tests.serving import serving, skip_without_libraries
 from tests.test_cli import run
@@ -93,7 +95,9 @@ def test_the_readmes_urls_work(tmp_path: Path, packed_digits: Path, monkeypatch:
         for line in lines:
             site.answers.clear()
             words = shlex.split(line.replace("https://example.com/models/", site.url))
-            subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, check=True, timeout=60)
+            subprocess.run(
+                [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, check=True, timeout=PATIENCE
+            )
             if words[1] == "inspect":
                 assert f"{site.bytes_sent // 1000} KB of {len(files['model.etz']) // 1000}" in GUIDE
             if words[1] == "verify":
@@ -136,7 +140,9 @@ def test_the_guides_program_runs(tmp_path: Path) -> None:
 def test_the_readmes_program_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     prepare(tmp_path)
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, timeout=PATIENCE
+    )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "1.188"
@@ -177,7 +183,8 @@ def test_the_readmes_ratios_are_those_that_were_measured() -> None:
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(program: Path, example_model: Path) -> None:
-    result = subprocess.run([sys.executable, program, example_model], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, str(program), str(example_model)]
+    result = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr
     size = f"{example_model.stat().st_size:,}"
     assert size in result.stdout or "as recorded" in result.stdout

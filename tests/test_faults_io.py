@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 import etpack
-from tests.faults import Faults
+from tests import PATIENCE
+from tests.faults import Faults, unmeasured
 
 READERS = {
     "compress": ("compress", "-j1", "model.pte", "-o", "out"),
@@ -254,10 +255,14 @@ def test_one_job_needs_no_more_threads(faults: Faults, name: str) -> None:
     assert outcome.code == 0, outcome
 
 
+def _limited(faults: Faults, words: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, cwd=faults.work, env=unmeasured(), capture_output=True, text=True, timeout=PATIENCE)
+
+
 @pytest.mark.parametrize("limit", [6, 8, 10, 12, 16])
 def test_few_open_files(faults: Faults, limit: int) -> None:
     words = ["sh", "-c", f'ulimit -n {limit}; exec "$0" -m etpack compress model.pte -o out', sys.executable]
-    result = subprocess.run(words, cwd=faults.work, capture_output=True, text=True, timeout=60)
+    result = _limited(faults, words)
     assert result.returncode in (0, 4), result.stderr
     assert "Traceback" not in result.stderr
     assert (result.returncode == 0) == (faults.listing() == ["out"])
@@ -268,7 +273,7 @@ def test_few_open_files(faults: Faults, limit: int) -> None:
 def test_little_memory(faults: Faults, megabytes: int) -> None:
     limit = f'ulimit -v {megabytes << 10}; exec "$0" -m etpack compress -j4 model.pte -o out'
     words = ["sh", "-c", limit, sys.executable]
-    result = subprocess.run(words, cwd=faults.work, capture_output=True, text=True, timeout=60)
+    result = _limited(faults, words)
     assert result.returncode in (0, 4), result.stderr
     assert "Traceback" not in result.stderr
     assert (result.returncode == 0) == (faults.listing() == ["out"])

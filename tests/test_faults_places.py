@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from etpack.output import TEMPORARY_SUFFIX
+from tests import PATIENCE
 from tests.faults import Faults
 
 DECOMPRESS = ("decompress", "model.etz", "-o")
@@ -55,7 +56,7 @@ def test_a_real_start_in_a_folder_that_is_gone(faults: Faults) -> None:
     gone = faults.work / "gone"
     gone.mkdir()
     command = f'cd {gone}; rmdir {gone}; exec "$0" -m etpack verify -q {faults.work}/model.etz'
-    result = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["sh", "-c", command, sys.executable], capture_output=True, text=True, timeout=PATIENCE)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

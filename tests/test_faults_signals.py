@@ -14,6 +14,7 @@ import pytest
 
 from etpack import interrupts
 from etpack.output import TEMPORARY_SUFFIX
+from tests import PATIENCE
 from tests.fault_server import STEPS
 from tests.faults import ROOT, Faults, unmeasured
 from tests.test_faults_io import WRITERS
@@ -106,32 +107,33 @@ def test_kill_9_at_some_moment(faults: Faults) -> None:
     (faults.work / "big").write_bytes(os.urandom(1 << 20) * 16)
     command = [sys.executable, "-m", "etpack", "compress", "-q", "-f", "--opaque", "big", "-o", "out"]
     start = time.monotonic()
-    subprocess.run(command, cwd=faults.work, check=True)
+    subprocess.run(command, cwd=faults.work, env=unmeasured(), check=True)
     seconds = time.monotonic() - start
     whole = (faults.work / "out").read_bytes()
     for part in range(1, 6):
         (faults.work / "out").write_text("old")
-        with subprocess.Popen(command, cwd=faults.work) as process:
+        with subprocess.Popen(command, cwd=faults.work, env=unmeasured()) as process:
             time.sleep(seconds * part / 5)
             process.kill()
         assert (faults.work / "out").read_bytes() in (b"old", whole)
         assert set(faults.listing()) - {"big", "out"} <= {TEMPORARY}
-    subprocess.run(command, cwd=faults.work, check=True)
+    subprocess.run(command, cwd=faults.work, env=unmeasured(), check=True)
     assert faults.listing() == ["big", "out"]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_real_signal_to_a_run_with_threads(tmp_path: Path, number: signal.Signals, code: int) -> None:
     (tmp_path / "x.bin").write_bytes(os.urandom(1 << 20) * 60)
+    os.truncate(tmp_path / "x.bin", 1 << 34)  # so that it is not done before the signal, however busy the machine is
     command = [sys.executable, "-m", "etpack", "compress", "x.bin", "--opaque", "--effort", "max", "--codec", "lz4"]
     # A job in the background, as CI may be, has SIGINT ignored, and hands that down.
     listen = partial(signal.signal, number, signal.SIG_DFL)
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert stderr.startswith("etpack: error: interrupted")
     assert len(stderr.splitlines()) == 1
@@ -163,7 +165,7 @@ finally:
 def _start(faults: Faults, nth: int, number: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", _AT_IMPORT, str(nth), str(int(number)), "compress", "-q", "model.pte", "-o", "out"]
     env = {**unmeasured(), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=faults.work, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=faults.work, env=env, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_a_signal_while_it_starts(faults: Faults) -> None:
@@ -209,7 +211,12 @@ except KeyboardInterrupt:
 
 def test_a_signal_that_python_would_swallow() -> None:
     result = subprocess.run(
-        [sys.executable, "-c", _IN_A_DESTRUCTOR], cwd=ROOT, env=unmeasured(), capture_output=True, text=True, timeout=30
+        [sys.executable, "-c", _IN_A_DESTRUCTOR],
+        cwd=ROOT,
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "2", "")
 

@@ -17,6 +17,8 @@ from etpack.flatbuffer import _MAX_PAGES, Flatbuffer
 from etpack.plan import cut_model
 from etpack.pte import FileKind, Method, ModelFile, Range, Role, Segment
 from etpack.sources import BufferSource
+from tests import PATIENCE
+from tests.faults import unmeasured
 from tests.test_cli import run
 
 
@@ -59,7 +61,9 @@ def test_overwriting_keeps_the_permissions(model: Path) -> None:
 )
 def test_closed_streams_do_no_harm(model: Path, command: str, closed: str) -> None:
     line = f"'{sys.executable}' -m etpack {command} {closed}"
-    result = subprocess.run(["sh", "-c", line], cwd=model.parent, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        ["sh", "-c", line], cwd=model.parent, env=unmeasured(), capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (result.returncode, result.stderr) == (0, "")
     if command.startswith("compress"):
         etpack.open(model.with_suffix(".etz")).close()
@@ -80,8 +84,8 @@ def test_names_that_are_not_utf_8_are_no_trouble(model: Path) -> None:
     os.rename(model, name)
     for command in (["compress"], ["compress", "-f", "--json"], ["inspect"], ["verify", "--json"]):
         line = [os.fsencode(word) for word in (sys.executable, "-m", "etpack", *command)] + [name]
-        env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
-        result = subprocess.run(line, env=env, capture_output=True, timeout=60)
+        env = {**unmeasured(), "PYTHONIOENCODING": "utf-8:strict"}
+        result = subprocess.run(line, env=env, capture_output=True, timeout=PATIENCE)
         assert result.returncode == 0, result.stderr
 
 

@@ -23,6 +23,7 @@ from etpack.files import compress
 from etpack.output import OutputError
 from etpack.report import inspect_file
 from etpack.writer import Options
+from tests import PATIENCE
 from tests.conftest import ROOT
 from tests.make_pte import DelegateSpec, MethodSpec, NamedSpec, PteSpec, TensorSpec, build_pte, weights
 from tests.native_tools import leave_out
@@ -100,7 +101,7 @@ def names(browser: Chrome) -> list[str]:
 def until(browser: Chrome, holds: Any) -> Any:
     from selenium.webdriver.support.wait import WebDriverWait
 
-    return WebDriverWait(browser, 10, poll_frequency=0.05).until(lambda _: holds())
+    return WebDriverWait(browser, PATIENCE, poll_frequency=0.05).until(lambda _: holds())
 
 
 def hover(browser: Chrome, figure: str, element: WebElement) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 import etpack
 from etpack.runtime_files import runtime_dir, runtime_files
-from tests import native_tools
+from tests import PATIENCE, native_tools
 from tests.native_tools import cmake_build, need
 
 CONSUMER = Path(__file__).parent / "consumer"
@@ -24,17 +24,17 @@ def _configure(build: Path, *options: str) -> subprocess.CompletedProcess[str]:
     cmake = native_tools.program("cmake")
     assert cmake
     return subprocess.run(
-        [cmake, "-S", CONSUMER, "-B", build, *options], capture_output=True, text=True, timeout=120, check=False
+        [cmake, "-S", CONSUMER, "-B", build, *options], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
 def _output(program: Path, *args: Path) -> bytes:
-    return subprocess.run([program, *args], capture_output=True, check=True, timeout=60).stdout
+    return subprocess.run([program, *args], capture_output=True, check=True, timeout=PATIENCE).stdout
 
 
 def _runtime(*args: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "etpack", "runtime", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def test_the_command_says_where_things_are() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import PATIENCE
+
 PLUGIN = Path(__file__).parent.parent / "examples" / "deflate_codec"
 
 
@@ -26,7 +28,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
 
 def _run(env: dict[str, str], *args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "etpack", *map(str, args)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("options", [["--no-filter"], ["--effort", "max"], ["--align", "512"]])
