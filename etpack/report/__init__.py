@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from etpack.report.build import LoadSetup, inspect_file, read_data_file, with_loaders
+from etpack.report.build import inspect_file
+from etpack.report.loading import LoadSetup, read_data_file, with_loaders
 from etpack.report.tree import folded, method_tree, role_tree
 from etpack.report.values import (
     BlockReport,

@@ -1,17 +1,17 @@
-"""Looks into one file: what it holds, how it is stored, and what of it comes back after a load."""
+"""Looks into one file: what it holds, and how it is stored."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
-from etpack.errors import LimitError, PteError, UnsupportedError, naming
+from etpack.errors import PteError, UnsupportedError, naming
 from etpack.layout import DEFAULT_BLOCK_SIZE
 from etpack.limits import Limits
-from etpack.memory import Backends, Loader, Speeds, Storage, Verdict, find_uses, group_uses, load_backends, simulate
 from etpack.plan import Extent, cut_model
-from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_blobs, read_model
+from etpack.pte import FileKind, Method, ModelFile, Range, Role, Tensor, read_model
 from etpack.reader import EtzFile, is_etz
+from etpack.report.loading import Loading, LoadSetup, describe_loading
 from etpack.report.packed import describe_blocks, describe_storage
 from etpack.report.storage import packed_storage, plain_storage
 from etpack.report.tree import method_tree
@@ -25,29 +25,8 @@ from etpack.report.values import (
     RoleTotal,
     StoredExtent,
     Total,
-    VerdictTotal,
 )
 from etpack.sources import Source, SourceLike, open_source
-
-
-@dataclass(frozen=True)
-class LoadSetup:
-    """What a model is loaded with; nothing that is said of the file itself depends on it."""
-
-    # What is known of backends; the table that ships with etpack if None.
-    backends: Backends | None = None
-    # The .ptd files that the program's tensors and delegates ask, in order.
-    data_files: tuple[ModelFile, ...] = ()
-    # To say how long loads take.
-    speeds: Speeds | None = None
-
-
-@dataclass(frozen=True)
-class _Loading:
-    """What to say of loading: with what, and whether in detail."""
-
-    setup: LoadSetup
-    details: bool
 
 
 def inspect_file(
@@ -86,7 +65,7 @@ def inspect_file(
     opened = open_source(source, limits=limits)
     try:
         with naming(opened.name):
-            loading = _Loading(setup or LoadSetup(), memory)
+            loading = Loading(setup or LoadSetup(), memory)
             packed = is_etz(opened)
             report = _packed(opened, loading, limits, blocks, planes) if packed else _plain(opened, loading)
     finally:
@@ -97,61 +76,24 @@ def inspect_file(
     return report if tensors else replace(report, tensors=None)
 
 
-def with_loaders(report: Report, loaders: Collection[Loader]) -> Report:
-    """Return a report that tells of these loaders only.
-
-    A bundled program keeps the one loader that it can be run from.
-    """
-    memory = report.memory
-    if memory is None or memory.simulation is None:
-        return report
-    chosen = tuple(each for each in memory.simulation.loaders if each.loader in loaders)
-    simulation = replace(memory.simulation, loaders=chosen or memory.simulation.loaders)
-    return replace(report, memory=replace(memory, simulation=simulation))
-
-
-def read_data_file(source: SourceLike, *, limits: Limits | None = None) -> ModelFile:
-    """Return a parsed .ptd, packed or not, for `LoadSetup.data_files`.
-
-    Raises:
-        FormatError, UnsupportedError, PteError: It is damaged, or no .ptd.
-        OSError: It cannot be read.
-    """
-    opened = open_source(source, limits=limits)
-    try:
-        with naming(opened.name):
-            if is_etz(opened):
-                with EtzFile(opened, limits=limits) as file:
-                    model = file.model
-            else:
-                model = read_model(opened)
-            if model.kind is not FileKind.PTD:
-                hint = "name the .ptd that was exported with the model"
-                raise PteError(f"it is a .{model.kind.value}, not a .ptd", rule="identifier", hint=hint)
-            return model
-    finally:
-        if opened is not source:
-            opened.close()
-
-
-def _plain(source: Source, loading: _Loading) -> Report:
+def _plain(source: Source, loading: Loading) -> Report:
     model = read_model(source)
     cut = cut_model(model, DEFAULT_BLOCK_SIZE)
     storage = plain_storage(cut.extents, model.size, DEFAULT_BLOCK_SIZE)
-    return _report(source.name, model.kind, cut.extents, model, _memory(source, model, storage, loading))
+    return _report(source.name, model.kind, cut.extents, model, describe_loading(source, model, storage, loading))
 
 
-def _packed(source: Source, loading: _Loading, limits: Limits | None, blocks: bool, planes: bool) -> Report:
+def _packed(source: Source, loading: Loading, limits: Limits | None, blocks: bool, planes: bool) -> Report:
     with EtzFile(source, limits=limits) as file:
         report = _packed_report(file, source, loading)
         return replace(report, blocks=tuple(describe_blocks(file, source, planes=planes))) if blocks else report
 
 
-def _packed_report(file: EtzFile, source: Source, loading: _Loading) -> Report:
+def _packed_report(file: EtzFile, source: Source, loading: Loading) -> Report:
     model, missing = _model(file)
     packing, stored = describe_storage(file, source)
     extents = file.described_extents
-    memory = _memory(file, model, packed_storage(file), loading) if model else None
+    memory = describe_loading(file, model, packed_storage(file), loading) if model else None
     report = _report(file.name, file.manifest.kind, extents, model, memory, stored)
     return replace(report, content_size=file.size, gaps=_gaps(extents, file.size), packing=packing, missing=missing)
 
@@ -281,31 +223,3 @@ def _method(method: Method, frees_at_most: int) -> MethodReport:
         delegates=tuple(by_id.values()),
         frees_at_most=frees_at_most,
     )
-
-
-def _memory(source: Source, model: ModelFile, storage: Storage, loading: _Loading) -> MemoryReport:
-    """Return what of a model comes back after loading, and what loading takes; `source` is its content."""
-    setup = loading.setup
-    backends = setup.backends or load_backends()
-    blobs = read_blobs(source, model)
-    uses = find_uses(model, backends, blobs)
-    totals = []
-    counted = [use for use in uses if not use.inside_program]
-    for verdict in Verdict:
-        members = [use for use in counted if use.fate.verdict is verdict]
-        if members:
-            totals.append(VerdictTotal(verdict, len(members), sum(use.size for use in members)))
-    simulation = unsimulated = None
-    try:
-        simulation = simulate(
-            model,
-            storage,
-            blobs=blobs,
-            backends=backends,
-            data_files=setup.data_files,
-            speeds=setup.speeds,
-            details=loading.details,
-        )
-    except LimitError as exc:
-        unsimulated = str(exc)
-    return MemoryReport(backends.versions, tuple(totals), group_uses(uses), simulation, unsimulated)
