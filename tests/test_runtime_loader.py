@@ -171,6 +171,11 @@ def _outputs(tools: Tools, *arguments: str | Path) -> str:
     return found[1]
 
 
+@cache
+def _expected(tools: Tools, model: Path) -> str:
+    return _outputs(tools, model, "--loader", "file")
+
+
 OPTIONS = {
     "defaults": [],
     "two threads": ["--threads", "2"],
@@ -193,7 +198,7 @@ PACKINGS = {
 def test_outputs_are_those_of_the_pte(tools: Tools, example_model: Path, packing: str, tmp_path: Path) -> None:
     packed = tmp_path / "model.etz"
     etpack.compress(example_model, packed, PACKINGS[packing])
-    expected = _outputs(tools, example_model, "--loader", "file")
+    expected = _expected(tools, example_model)
     for name, options in OPTIONS.items():
         assert _outputs(tools, packed, "--loader", "etz", *options) == expected, name
 
