@@ -33,6 +33,7 @@ KINDS = {
     "_kernels.split": "planes: split",
     "_kernels.merge": "planes: merge",
     "_kernels.totals": "probe: histograms",
+    "_kernels.same": "check: comparing",
     "crc32c": "CRC-32C",
     "posix.pread": "reading the file",
 }
