@@ -179,7 +179,7 @@ def _expected(tools: Tools, model: Path) -> str:
 OPTIONS = {
     "defaults": [],
     "two threads": ["--threads", "2"],
-    "reading ahead": ["--read-ahead", "262144"],
+    "reading ahead": ["--read-ahead", "1048576"],
     "no threads": ["--threads", "0"],
     "aligned": ["--align", "4096"],
     "retained": ["--retain"],

@@ -24,7 +24,7 @@ struct EtzDataLoaderOptions {
   /// others are started for a load of `kEtzParallelBytes` or more, and have ended when it returns.
   size_t threads = 1;
 
-  /// Bytes of memory for reading ahead of loads, 256 KiB or more; 0 is not to. A thread then reads what comes next in the file
+  /// Bytes of memory for reading ahead of loads, 512 KiB at the least; 0 is not to. A thread then reads what comes next in the file
   /// while blocks are decoded, and between loads, while a delegate works: for storage that is slower than that. A megabyte
   /// does. The thread and the memory last as long as the loader. Without effect for a source in memory.
   size_t read_ahead = 0;

@@ -10,7 +10,7 @@ namespace internal {
 namespace {
 
 // What is read at once: enough for storage to be quick, little enough for another read not to wait for long.
-constexpr size_t kPieceBytes = 128 * 1024;
+constexpr size_t kPieceBytes = 256 * 1024;
 
 // Reads follow each other if there is no more between them than padding.
 constexpr uint64_t kMaxPadding = 4096;

@@ -36,7 +36,8 @@ class ReadAhead {
    * @param[in] read_at Reads stored bytes; called by the thread too.
    * @param[in] user Passed to it.
    * @param[in] stored_size Bytes that there are to read.
-   * @param[in] memory Bytes to keep: half for what comes next, half for threads that are behind the others. 256 KiB or more.
+   * @param[in] memory Bytes to keep: half for what comes next, half for threads that are behind the others. At least 512 KiB
+   *     are taken.
    */
   void start(etz_read_at read_at, void* user, uint64_t stored_size, size_t memory);
 
