@@ -43,6 +43,21 @@ void ReadAhead::stop() {
 }
 
 int ReadAhead::read(uint64_t offset, void* dest, size_t size) {
+  auto* out = static_cast<uint8_t*>(dest);
+  while (size > 0) {
+    // No more than half is kept ahead, so nothing larger could be waited for.
+    const size_t part = std::min(size, capacity_ / 2);
+    if (read_part(offset, out, part) != 0) {
+      return -1;
+    }
+    offset += part;
+    out += part;
+    size -= part;
+  }
+  return 0;
+}
+
+int ReadAhead::read_part(uint64_t offset, void* dest, size_t size) {
   {
     std::unique_lock<std::mutex> guard(lock_);
     if (take(&guard, offset, dest, size)) {
@@ -59,7 +74,7 @@ int ReadAhead::read(uint64_t offset, void* dest, size_t size) {
 /// Copies what is there, or soon will be; false if the caller has to read it.
 bool ReadAhead::take(std::unique_lock<std::mutex>* guard, uint64_t offset, void* dest, size_t size) {
   const uint64_t end = offset + size;
-  if (offset < start_ || offset > goal_ || end > end_ || size > capacity_ / 2) {
+  if (offset < start_ || offset > goal_ || end > end_) {
     return false;
   }
   passed_end_ = UINT64_MAX;
