@@ -15,7 +15,7 @@ import pytest
 
 import etpack
 from etpack.layout import SectionType
-from tests import native_tools
+from tests import PATIENCE, native_tools
 from tests.conftest import ROOT
 from tests.make_pte import NamedSpec, PtdSpec, build_ptd
 from tests.test_vectors import VECTORS, sidecar
@@ -49,7 +49,7 @@ class Tools:
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
         command = [str(self.folder / program), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=options)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=options)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

@@ -24,9 +24,10 @@ struct EtzDataLoaderOptions {
   /// others are started for a load of `kEtzParallelBytes` or more, and have ended when it returns.
   size_t threads = 1;
 
-  /// Bytes of memory for reading ahead of loads, 512 KiB at the least; 0 is not to. A thread then reads what comes next in the file
-  /// while blocks are decoded, and between loads, while a delegate works: for storage that is slower than that. A megabyte
-  /// does. The thread and the memory last as long as the loader. Without effect for a source in memory.
+  /// Bytes of memory for reading ahead of loads; 0 is not to, and less than 512 KiB counts as that. A thread reads what comes
+  /// next in the file while blocks are decoded, and between loads, while a delegate works: for storage that is slower than
+  /// these. A megabyte does. The thread and the memory last as long as the loader. Without effect for a source in memory, and
+  /// where the system has no thread or memory for it.
   size_t read_ahead = 0;
 
   /// Ask the system for pages of 2 MiB (Linux, MADV_HUGEPAGE) for those parts of a load that fill them. Memory in use does
@@ -107,7 +108,8 @@ class EtzDataLoader final : public executorch::runtime::DataLoader {
   /**
    * Opens an `.etz` behind a function.
    *
-   * @param[in] read_at Reads stored bytes (etz_reader.h). It is called by every thread that loads, and by the decoding ones.
+   * @param[in] read_at Reads stored bytes (etz_reader.h). It is called by every thread that loads, and by those that decode or
+   *     read ahead (`threads`, `read_ahead`), which have 256 KiB of stack.
    * @param[in] user Passed to it. Must outlive the loader.
    * @param[in] size Bytes of the `.etz`.
    *

@@ -256,7 +256,7 @@ void check_helpers_without_memory(const Files& files) {
 /// A source that knows which thread reads what.
 struct WatchedCallback {
   const Bytes* bytes;
-  std::thread::id loads = std::this_thread::get_id();
+  std::thread::id loading = std::this_thread::get_id();
   std::atomic<bool> slow{false};
   uint64_t by_loading = 0;
   uint64_t loading_end = 0;
@@ -268,7 +268,7 @@ struct WatchedCallback {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
     memcpy(dest, self->bytes->data() + offset, size);
-    if (std::this_thread::get_id() == self->loads) {
+    if (std::this_thread::get_id() == self->loading) {
       self->by_loading += size;
       self->loading_end = offset + size;
     } else {
@@ -292,7 +292,7 @@ void check_ahead(const Files& files) {
   {
     auto loader = EtzDataLoader::from_callback(WatchedCallback::read, &callback, files.packed.size(), options);
     CHECK(loader.ok());
-    // One load, and another elsewhere, are no row: nothing is read ahead of them.
+    // Neither of two loads follows the other: nothing is read ahead of them.
     loaded(loader.get(), half, 64);
     loaded(loader.get(), 0, 64);
     CHECK(callback.ahead_end == 0);
