@@ -21,6 +21,6 @@ def runtime(**flags: bool) -> None:
     if not wanted:
         raise click.UsageError("say what of it: --dir, --cmakedir, --includes or --files")
     if len(wanted) > 1:
-        raise click.UsageError(f"{' and '.join(wanted)} say different things: choose one")
+        raise click.UsageError(f"{' and '.join(wanted)} were given: choose one")
     for line in map(str, runtime_files()) if wanted == ["--files"] else [str(runtime_dir())]:
         click.echo(f"-I{line}" if wanted == ["--includes"] else line)
