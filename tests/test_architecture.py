@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import PATIENCE
+
 PACKAGE = Path(__file__).parent.parent / "etpack"
 
 # A module imports only from rows above its own, or from inside its own package.
@@ -90,7 +92,7 @@ def test_inspecting_a_model_loads_only_what_it_needs(digits: Path) -> None:
     # Half of the time that a small model takes is for loading what does the work.
     code = "import sys; from etpack.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     command = [sys.executable, "-c", code, "inspect", str(digits)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
     loaded = set(done.stderr.split())
     assert "etpack.report" in loaded
     assert not loaded & {

@@ -132,7 +132,9 @@ def test_the_guides_program_runs(tmp_path: Path) -> None:
     (backends,) = re.findall(r"```toml\n(\[\[backends.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "my.toml").write_text(backends, encoding="utf-8")
     etpack.compress(prepare(tmp_path) / "model.pte")
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (result.returncode, result.stderr) == (0, "")
     assert re.findall(r"^(\w+) (?:with mlock )?\d+ [\d.]+$", result.stdout, re.MULTILINE)[-1] == "EtzDataLoader"
 
