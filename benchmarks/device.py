@@ -81,7 +81,7 @@ PEERS = (
     Contestant("MmapDataLoader", ("--loader", "mmap")),
     Contestant("BufferDataLoader", ("--loader", "buffer")),
 )
-# One thread that decodes and one that reads are two, too.
+# Reading ahead takes two threads as well: one decodes and one reads.
 _WAYS = {"1 thread": ("--threads", "1"), "2 threads": ("--threads", "2"), "read ahead": ("--read-ahead", str(1 << 20))}
 OURS = tuple(
     Contestant(f"etpack {codec}, {way}", ("--loader", "etz", *options), codec)

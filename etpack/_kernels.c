@@ -1,4 +1,4 @@
-/* The inner loops of etpack.filters, etpack.probe and etpack.selfcheck, for many blocks at a time, without the GIL.
+/* The inner loops of etpack.filters, etpack.probe and etpack.selfcheck, for many blocks a call; what takes long does without the GIL.
  *
  * Each function does what the numpy code beside its caller does, bit for bit; etpack works without this module,
  * only slower. Little-endian machines only. Nothing here allocates by what a file says: all buffers come from

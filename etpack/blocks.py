@@ -78,9 +78,7 @@ def check_crc(stored: bytes | memoryview, entry: IndexEntry, number: int) -> Non
     """Raise CorruptError unless the stored bytes match the index entry's CRC-32C."""
     # What the library takes must be read-only, and no memoryview.
     if crc32c(stored if isinstance(stored, bytes) else np.frombuffer(stored, np.uint8)) != entry.crc:
-        raise CorruptError(
-            f"block {number}: its checksum does not match", rule="block-crc", where=entry.stored_offset,
-        )  # fmt: skip
+        raise CorruptError(f"block {number}: its checksum does not match", rule="block-crc", where=entry.stored_offset)
 
 
 def decode_many(
@@ -95,8 +93,7 @@ def decode_many(
     Args:
         stored: What lies at each entry's stored offset; its checksum is looked at before anything else.
         entries: Index entries of the blocks.
-        outs: Where the content of each goes, writable bytes and as many as it has. After an error no byte of the
-            block at fault, or of one behind it, is in here.
+        outs: Where the content of each goes, writable bytes and as many as it has. After an error they are as before.
         first: Number of the first block, for messages.
         alignment: What the file aligns streams to.
 

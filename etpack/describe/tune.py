@@ -49,7 +49,7 @@ def print_tune(report: TuneReport, console: Console, *, everything: bool = False
 
 
 def heading(report: TuneReport) -> str:
-    """Return what is recommended, in a word or two."""
+    """Return what is recommended, as a heading."""
     if not report.pays:
         return "Recommended: leave it as it is"
     return f"Recommended for {'the quickest load' if report.goal.value == 'load' else 'the smallest file'}"

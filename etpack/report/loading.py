@@ -20,7 +20,7 @@ class LoadSetup:
 
     # What is known of backends; the table that ships with etpack if None.
     backends: Backends | None = None
-    # The .ptd files that the program's tensors and delegates ask, in order.
+    # The .ptd files in which the program's tensors and delegates look for weights, in order.
     data_files: tuple[ModelFile, ...] = ()
     # To say how long loads take.
     speeds: Speeds | None = None

@@ -40,7 +40,8 @@ class Trial:
     workspace_size: int
     # Whether the device has so much.
     fits: bool
-    # Whether the file is smaller than the plain one, or loads more quickly, by `LEAST_GAIN` or more.
+    # Whether the file is smaller than the plain one, or loads more quickly, by `LEAST_GAIN` or more; of a sample,
+    # whether it is not far from that.
     pays: bool
     load: LoadCost
 
