@@ -81,6 +81,8 @@ class FileOutput:
         self._option = option
         self._size = size
         self._overwrite = overwrite
+        # Where `path` is whatever becomes of links and of the current folder.
+        self._target = self.path
         # None for a device or a pipe.
         self._temporary: str | None = None
 
@@ -113,19 +115,21 @@ class FileOutput:
         os.set_blocking(self._fd, True)
 
     def _open_sibling(self) -> None:
-        self.path = os.path.realpath(self.path)
-        self._temporary = _temporary_path(self.path)
+        self._target = os.path.realpath(self.path)
+        if os.path.islink(self.path):
+            self.path = self._target  # which is what errors are about
+        self._temporary = _temporary_path(self._target)
         try:
             self._refuse_existing()
         except OutputError:
             _remove_leftover(self._temporary)
             raise
         with held_back():
-            self._fd = _open_locked(self._temporary, self.path)
-        _check_room(os.path.dirname(self.path), self._size)  # now that what a killed process left takes none
+            self._fd = _open_locked(self._temporary, self._target)
+        _check_room(os.path.dirname(self._target), self._size)  # now that what a killed process left takes none
 
     def _refuse_existing(self) -> None:
-        if not self._overwrite and os.path.lexists(self.path):
+        if not self._overwrite and os.path.lexists(self._target):
             raise _exists(self.path, self._option)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -151,14 +155,14 @@ class FileOutput:
             return
         _check_ours(self._fd, self._temporary)
         with contextlib.suppress(FileNotFoundError):
-            os.fchmod(self._fd, stat.S_IMODE(os.stat(self.path).st_mode))
+            os.fchmod(self._fd, stat.S_IMODE(os.stat(self._target).st_mode))
         os.fsync(self._fd)
         with held_back():
             if self._overwrite:
-                os.replace(self._temporary, self.path)
+                os.replace(self._temporary, self._target)
             else:
                 self._rename_if_free(self._temporary)
-        _sync_folder(os.path.dirname(self.path))
+        _sync_folder(os.path.dirname(self._target))
 
     def _rename_if_free(self, temporary: str) -> None:
         """Give the file its name unless somebody else did; `_discard` takes the other one away.
@@ -166,14 +170,14 @@ class FileOutput:
         Where a file system has no links, it is checked and renamed, with a moment in between.
         """
         try:
-            os.link(temporary, self.path)
+            os.link(temporary, self._target)
         except FileExistsError:
             raise _exists(self.path, self._option) from None
         except OSError as exc:
             if exc.errno not in _NO_LINKS:
                 raise
             self._refuse_existing()
-            os.replace(temporary, self.path)
+            os.replace(temporary, self._target)
 
     def _discard(self) -> None:
         """Close everything, and remove the temporary file if it is still there and ours."""

@@ -42,13 +42,29 @@ class _Choice:
         return re.sub(r"[^0-9A-Za-z._+-]+", "-", label)[:80].rstrip("-.")
 
 
+def _to_range(_context: click.Context, _parameter: click.Parameter, text: str | None) -> _Choice | None:
+    if text is None:
+        return None
+    start, colon, length = text.partition(":")
+    if not colon:
+        raise click.BadParameter(f"{text!r} is no range; write OFFSET:SIZE, for instance 0x1000:64K")
+    offset, size = common.parse_size(start), common.parse_size(length)
+    return _Choice("range", text, lambda c: pick.pick_range(c.size, offset, size))
+
+
 @click.command()
 @click.argument("file", metavar="FILE", type=common.INPUT)
 @click.option("--segment", type=click.IntRange(0), metavar="N", help="A segment, by number.")
 @click.option("--delegate", metavar="ID[:N]|METHOD:N", help="A delegate's data, as its backend gets it.")
 @click.option("--key", metavar="NAME", help="Named data, by key.")
 @click.option("--tensor", metavar="NAME|#N", help="A tensor's bytes, by fully qualified name or number.")
-@click.option("--range", "place", metavar="OFFSET:SIZE", help="Any bytes of the content; 0x1000:64K for instance.")
+@click.option(
+    "--range",
+    "place",
+    metavar="OFFSET:SIZE",
+    callback=_to_range,
+    help="Any bytes of the content; 0x1000:64K for instance.",
+)
 @common.output_options
 @common.limit_option
 @common.jobs_option
@@ -60,7 +76,7 @@ def extract(
     delegate: str | None,
     key: str | None,
     tensor: str | None,
-    place: str | None,
+    place: _Choice | None,
     output: str | None,
     force: bool,
     limits: Limits,
@@ -103,7 +119,7 @@ def extract(
 
 
 def _choose(
-    segment: int | None, delegate: str | None, key: str | None, tensor: str | None, place: str | None
+    segment: int | None, delegate: str | None, key: str | None, tensor: str | None, place: _Choice | None
 ) -> _Choice:
     choices = []
     if segment is not None:
@@ -115,18 +131,10 @@ def _choose(
     if tensor is not None:
         choices.append(_Choice("tensor", tensor, lambda c: pick.pick_tensor(read_model(c), tensor)))
     if place is not None:
-        offset, size = _parse_range(place)
-        choices.append(_Choice("range", place, lambda c: pick.pick_range(c.size, offset, size)))
+        choices.append(place)
     if len(choices) != 1:
         raise click.UsageError("give exactly one of --segment, --delegate, --key, --tensor and --range")
     return choices[0]
-
-
-def _parse_range(text: str) -> tuple[int, int]:
-    offset, colon, size = text.partition(":")
-    if not colon:
-        raise click.BadParameter(f"{text!r} is no range; write OFFSET:SIZE, for instance 0x1000:64K")
-    return common.parse_size(offset), common.parse_size(size)
 
 
 def _default_path(file: Path, choice: _Choice) -> Path:
