@@ -206,6 +206,22 @@ def test_a_bad_index_row_is_refused(entry: IndexEntry, rule: str) -> None:
         blocks.decode_many([ENTRY.stored], [entry], [memoryview(bytearray(65536))], 0, 1)
 
 
+@pytest.mark.usefixtures("both_kernels")
+def test_after_an_error_nothing_was_written() -> None:
+    from google_crc32c import value
+
+    kind = FilterId(ENTRY.entry.filter)
+    streams, _ = blocks.parse_planes(memoryview(ENTRY.stored), kind.width, 65536, 0, 1, 0)
+    frame = next(bytes(stream.data) for stream in streams if stream.codec == CodecId.ZSTD)
+    garbled = ENTRY.stored.replace(frame, bytes(len(frame)))
+    for stored, crc, rule in ((ENTRY.stored, 1, "block-crc"), (garbled, value(garbled), "block-stream")):
+        outs = [bytearray(b"?" * 65536) for _ in range(2)]
+        entries = [ENTRY.entry, _changed(ENTRY.entry, crc=crc)]
+        with pytest.raises(CorruptError, match=rf"block 1.*{rule}"):
+            blocks.decode_many([ENTRY.stored, stored], entries, [memoryview(out) for out in outs], 0, 1)
+        assert all(out == b"?" * 65536 for out in outs)
+
+
 def _decode_changed(stored: bytes, alignment: int, size: int = 65536) -> None:
     from google_crc32c import value
 
