@@ -23,18 +23,19 @@ _REMEDIES = {
     errno.ESTALE: "the file server lost the file: try again",
     errno.EBUSY: "wait for the other one to finish, or write elsewhere{with_option}",
     errno.ENOLCK: "the file system has no locks: write elsewhere{with_option}",
-    errno.ENXIO: "start the reader first, or write to a file{with_option}",
+    errno.ENXIO: "give a regular file",
     errno.EBADF: "redirect it to a file or a pipe, or write to a file{with_option}",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.ENFILE: "close other programs: the system has too many open files",
     errno.ENOMEM: "use fewer threads (-j 1), or raise the limit on memory (ulimit -v)",
 }
+_OUTPUT_REMEDIES = _REMEDIES | {errno.ENXIO: "start the reader first, or write to a file{with_option}"}
 
 
 def remedy(error: OSError) -> str | None:
     """Return what to do about an error of the system's, or None if there is nothing to say."""
     option = getattr(error, "output_option", None)
-    text = _REMEDIES.get(error.errno or 0)
+    text = (_OUTPUT_REMEDIES if option else _REMEDIES).get(error.errno or 0)
     return text and text.format(with_option=f" with {option}" if option else "")
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import stat
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -434,6 +435,10 @@ GOOD = {"storage_mb_s": 10, "decode_mb_s": {"lz4": 1, "planes": 1}}
         ({"name": 5}, "name: 5"),
         ({"workspace": {"lz4": "much"}}, "workspace: lz4: 'much'"),
         ({"workspace": {"zstd": 5}}, "no codec of decode_mb_s"),
+        ({"workspace": {"planes": 5}}, "no codec of decode_mb_s"),
+        ({"workspace": {"x" * 9999: 5}}, "no codec of decode_mb_s"),
+        ({"decode_mb_s": {"x" * 9999: 5}}, "there is no codec"),
+        ({"name": ["x" * 9999]}, "is not a text"),
         ({"ram": 5}, "there is no 'ram'"),
     ],
 )
@@ -442,8 +447,17 @@ def test_a_device_that_cannot_be(change: dict[str, object], words: str) -> None:
     with pytest.raises(DeviceError) as caught:
         Device.from_values({**GOOD, **change})
     assert words in str(caught.value)
+    assert len(str(caught.value)) < 200
     assert caught.value.hint
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["decode_mb_s", "workspace"])
+def test_options_that_are_not_given_hide_nothing_of_the_file(digits: Path, name: str, tmp_path: Path) -> None:
+    (tmp_path / "device.json").write_text(json.dumps({**GOOD, name: 5}), encoding="utf-8")
+    result = run("tune", digits, "--device", "device.json", cwd=tmp_path)
+    assert result.returncode == 2
+    assert f"device.json: {name}: 5 is not a table" in result.stderr
 
 
 def test_a_device_lacks_what_cannot_be_guessed() -> None:
@@ -487,6 +501,13 @@ def test_a_pipe_is_read_but_not_waited_for(read: Callable[[Path], object], tmp_p
         file.write(b"backends = []" if read is read_backends else b"storage_mb_s = 5")
     assert read(Path(f"/dev/fd/{reader}"))
     os.close(reader)
+
+
+def test_a_socket_is_no_description(digits: Path, tmp_path: Path) -> None:
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o600)
+    result = run("tune", digits, "--device", "socket", cwd=tmp_path)
+    assert result.returncode == 4
+    assert "socket: No such device or address; give a regular file" in result.stderr
 
 
 TOML = """

@@ -162,9 +162,11 @@ def _device(description: str | None, given: Mapping[str, Any]) -> Device:
     values = read_values(description) if description else {}
     for option, value in given.items():
         name = names.get(option, option)
+        if value is None or value is False or value == {}:  # not given
+            continue
         if isinstance(value, dict) and isinstance(values.get(name, {}), dict):
             values[name] = {**values.get(name, {}), **value}
-        elif value is not None and value is not False:
+        else:
             values[name] = value
     with naming(description) if description else nullcontext():
         return Device.from_values(values)

@@ -60,13 +60,13 @@ class Device:
         object.__setattr__(self, "workspace", dict(self.workspace))
         _check_speed("storage_mb_s", self.storage_mb_s)
         for codec, speed in self.decode_mb_s.items():
-            _check_speed(f"decode_mb_s: {codec}", speed)
+            _check_speed(f"decode_mb_s: {codec!s:.40}", speed)
             if codec not in (PLANES, *codecs.BUILT_IN_NAMES[1:]):
                 _check_installed(codec)
         for codec, size in self.workspace.items():
-            _check_size(f"workspace: {codec}", size)
-            if codec not in self.decode_mb_s:
-                raise DeviceError(f"workspace: {codec} is no codec of decode_mb_s")
+            _check_size(f"workspace: {codec!s:.40}", size)
+            if codec not in self.codecs:
+                raise DeviceError(f"workspace: {codec!s:.40} is no codec of decode_mb_s")
         if self.scratch_size is not None:
             _check_size("scratch_size", self.scratch_size)
         _check_size("sector_size", self.sector_size)
@@ -75,9 +75,9 @@ class Device:
         if not 0 <= _number(self.request_us) <= _LONGEST_WAIT_US:
             raise DeviceError(f"request_us: {self.request_us!r:.40} is not a number of microseconds")
         if not isinstance(self.fixed_function, bool):
-            raise DeviceError(f"fixed_function: {self.fixed_function!r} is neither true nor false")
+            raise DeviceError(f"fixed_function: {self.fixed_function!r:.40} is neither true nor false")
         if not isinstance(self.name, str):
-            raise DeviceError(f"name: {self.name!r} is not a text")
+            raise DeviceError(f"name: {self.name!r:.40} is not a text")
         if not self.codecs:
             raise DeviceError("decode_mb_s: it decodes no codec", hint="name one with --decode lz4=MB/S or zstd=MB/S")
         if not self.fixed_function and PLANES not in self.decode_mb_s:
@@ -119,9 +119,9 @@ def read_values(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _check_installed(codec: str) -> None:
     try:
         codecs.by_name(codec)
-    except CodecMissingError as exc:  # which would offer auto, too
+    except CodecMissingError:  # which would offer auto, too
         hint = f"choose from lz4, zstd, raw, {PLANES}, or install the codec"
-        raise DeviceError(f"decode_mb_s: {exc}", hint=hint) from None
+        raise DeviceError(f"decode_mb_s: there is no codec {str(codec)[:40]!r}", hint=hint) from None
 
 
 def _number(value: object) -> float:
