@@ -25,7 +25,17 @@ from etpack.report import inspect_file
 from etpack.writer import Options
 from tests import PATIENCE
 from tests.conftest import ROOT
-from tests.make_pte import DelegateSpec, MethodSpec, NamedSpec, PteSpec, TensorSpec, build_pte, weights
+from tests.make_pte import (
+    DelegateSpec,
+    MethodSpec,
+    NamedSpec,
+    PtdSpec,
+    PteSpec,
+    TensorSpec,
+    build_ptd,
+    build_pte,
+    weights,
+)
 from tests.native_tools import leave_out
 
 # A browser and its elements: selenium types some of them.
@@ -324,8 +334,18 @@ def test_a_page_is_not_overwritten_without_force(packed_digits: Path, tmp_path: 
 def test_a_page_of_several_files_or_beside_json_is_refused(packed_digits: Path, digits: Path, tmp_path: Path) -> None:
     assert run("--html", tmp_path / "x.html", packed_digits, digits).exit_code == 2
     assert run("--html", "-", "--json", packed_digits).exit_code == 2
-    assert isinstance(run("--html", packed_digits, "-f", packed_digits).exception, OutputError)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_does_not_replace_what_it_is_made_of(packed_digits: Path, tmp_path: Path) -> None:
+    weights_file, backends = tmp_path / "w.ptd", tmp_path / "backends.toml"
+    weights_file.write_bytes(build_ptd(PtdSpec([NamedSpec("w", weights(300))])))
+    backends.write_text("backends = []")
+    before = {path: path.read_bytes() for path in (packed_digits, weights_file, backends)}
+    for path in before:
+        result = run("--html", path, "-f", "--data", weights_file, "--backends", backends, packed_digits)
+        assert isinstance(result.exception, OutputError)
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_page_goes_to_stdout(packed_digits: Path, page: Path) -> None:

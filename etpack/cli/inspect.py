@@ -91,6 +91,9 @@ def inspect(
     chosen = [_LOADERS[name] for name in loaders]
     look = partial(_inspect, setup=setup, loaders=chosen, limits=limits)
     if html:
+        for source in (*files, *data_files, backends):
+            if source and html != common.STDOUT:
+                refuse_input(html, source, "--html")
         _write_page(html, files, look, force=force, as_json=as_json)
         if html == common.STDOUT:
             return
@@ -122,8 +125,6 @@ def _write_page(path: str, files: Sequence[str], look: Callable[..., Report], *,
     check_plotly()
     from etpack.describe.inspect_page import inspect_page
 
-    if path != common.STDOUT:
-        refuse_input(path, files[0], "--html")
     with common.open_output(path, force=force, option="--html") as out:
         out.write(inspect_page(look(files[0], blocks=True, planes=False, tensors=True, memory=True)).encode())
 
