@@ -101,10 +101,10 @@ def test_loader(tools: Tools, mixed: tuple[Path, Path], check: str) -> None:
     tools.run("loader_check", check, *mixed)
 
 
-def test_blocks_larger_than_what_is_read_ahead(tools: Tools, mixed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_large_blocks_are_read_ahead(tools: Tools, mixed: tuple[Path, Path], tmp_path: Path) -> None:
     packed = tmp_path / "large.etz"
-    etpack.compress(mixed[0], packed, etpack.Options(block_size=4 << 20, codec="raw"))
-    tools.run("loader_check", "sources", mixed[0], packed)
+    etpack.compress(mixed[0], packed, etpack.Options(block_size=1 << 20, filters=False))
+    tools.run("loader_check", "ahead-large", mixed[0], packed)
 
 
 @pytest.mark.parametrize("trap", TRAPS)

@@ -44,31 +44,37 @@ void ReadAhead::stop() {
 
 int ReadAhead::read(uint64_t offset, void* dest, size_t size) {
   auto* out = static_cast<uint8_t*>(dest);
-  while (size > 0) {
-    // No more than half is kept ahead, so nothing larger could be waited for.
-    const size_t part = std::min(size, capacity_ / 2);
-    if (read_part(offset, out, part) != 0) {
-      return -1;
-    }
-    offset += part;
-    out += part;
-    size -= part;
-  }
-  return 0;
-}
-
-int ReadAhead::read_part(uint64_t offset, void* dest, size_t size) {
   {
     std::unique_lock<std::mutex> guard(lock_);
-    if (take(&guard, offset, dest, size)) {
+    while (size > 0) {
+      // No more than half is kept ahead, so nothing larger could be waited for.
+      const size_t part = std::min(size, capacity_ / 2);
+      if (!take(&guard, offset, out, part)) {
+        break;
+      }
+      offset += part;
+      out += part;
+      size -= part;
+    }
+    if (size == 0) {
       return 0;
     }
-    if (offset >= passed_end_ && offset - passed_end_ <= kMaxPadding) {
-      move_to(offset + size);
-    }
-    passed_end_ = offset + size;
+    pass(offset, offset + size);
   }
-  return read_at_(user_, offset, dest, size);
+  return read_at_(user_, offset, out, size);
+}
+
+/// Notes what is read by the caller itself; if it follows what was noted last, reading ahead begins behind it.
+void ReadAhead::pass(uint64_t offset, uint64_t end) {
+  if (offset >= passed_end_ && offset - passed_end_ <= kMaxPadding) {
+    start_ = filled_ = end;
+    end_ = stored_size_;
+    goal_ = std::min(end + capacity_ / 2, end_);
+    ++moves_;
+    wanted_.notify_one();
+    came_.notify_all();
+  }
+  passed_end_ = end;
 }
 
 /// Copies what is there, or soon will be; false if the caller has to read it.
@@ -96,15 +102,6 @@ bool ReadAhead::take(std::unique_lock<std::mutex>* guard, uint64_t offset, void*
   memcpy(dest, ring + at, before_wrap);
   memcpy(static_cast<uint8_t*>(dest) + before_wrap, ring, size - before_wrap);
   return true;
-}
-
-void ReadAhead::move_to(uint64_t offset) {
-  start_ = filled_ = offset;
-  end_ = stored_size_;
-  goal_ = std::min(offset + capacity_ / 2, end_);
-  ++moves_;
-  wanted_.notify_one();
-  came_.notify_all();
 }
 
 void* ReadAhead::run(void* self) {

@@ -55,9 +55,8 @@ class ReadAhead {
  private:
   static void* run(void* self);
   void work();
-  int read_part(uint64_t offset, void* dest, size_t size);
   bool take(std::unique_lock<std::mutex>* guard, uint64_t offset, void* dest, size_t size);
-  void move_to(uint64_t offset);
+  void pass(uint64_t offset, uint64_t end);
 
   // Set by start().
   etz_read_at read_at_ = nullptr;

@@ -6,6 +6,7 @@
  *     loader_check errors PLAIN PACKED         each error, from what causes it
  *     loader_check threads PLAIN PACKED        many threads on one loader
  *     loader_check ahead PLAIN PACKED          what is read ahead of loads
+ *     loader_check ahead-large PLAIN PACKED    the same, of blocks larger than what is kept
  *     loader_check flips PLAIN PACKED STEP START END     bits flipped, one at a time: every STEP-th of the file
  *     loader_check read PACKED...              for each file a line: its name, and the error or "ok" and a hash
  *     loader_check data PLAIN PACKED           external weights (.ptd) through ExecuTorch's own map
@@ -260,6 +261,7 @@ struct WatchedCallback {
   std::atomic<bool> slow{false};
   uint64_t by_loading = 0;
   uint64_t loading_end = 0;
+  std::atomic<uint64_t> ahead{0};
   std::atomic<uint64_t> ahead_end{0};
 
   static int read(void* user, uint64_t offset, void* dest, size_t size) {
@@ -272,6 +274,7 @@ struct WatchedCallback {
       self->by_loading += size;
       self->loading_end = offset + size;
     } else {
+      self->ahead += size;
       self->ahead_end = offset + size;
     }
     return 0;
@@ -316,6 +319,18 @@ void check_ahead(const Files& files) {
   const uint64_t last = callback.ahead_end;
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   CHECK(callback.ahead_end == last);
+}
+
+void check_ahead_of_large_blocks(const Files& files) {
+  WatchedCallback callback{&files.packed};
+  EtzDataLoaderOptions options;
+  options.read_ahead = 1 << 19;
+  auto loader = EtzDataLoader::from_callback(WatchedCallback::read, &callback, files.packed.size(), options);
+  CHECK(loader.ok());
+  CHECK(holds(loaded(loader.get(), 0, files.plain.size()), files.plain, 0));
+  // Two reads are a row; what follows is read ahead, and nothing twice.
+  CHECK(callback.by_loading < files.packed.size() / 2);
+  CHECK(callback.by_loading + callback.ahead < files.packed.size() + (1 << 16));
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -480,6 +495,8 @@ int main(int count, char** values) {
     check_threads(files);
   } else if (check == "ahead") {
     check_ahead(files);
+  } else if (check == "ahead-large") {
+    check_ahead_of_large_blocks(files);
   } else if (check == "flips") {
     CHECK(count == 7);
     check_flips(files, strtoull(values[4], nullptr, 10), strtoull(values[5], nullptr, 10), strtoull(values[6], nullptr, 10));
