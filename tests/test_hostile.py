@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from etpack.pte import FileKind, Method, ModelFile, Range, Role, Segment
 from etpack.sources import BufferSource
 from tests import PATIENCE
 from tests.faults import unmeasured
-from tests.test_cli import run
+from tests.make_pte import NamedSpec, PtdSpec, build_bpte, build_ptd, weights
+from tests.test_cli import TUNE, run
 
 
 @pytest.fixture
@@ -42,6 +44,39 @@ def test_a_report_does_not_overwrite_what_is_verified(model: Path, link: str) ->
     assert result.returncode == 2
     assert "is the input itself" in result.stderr
     assert model.read_bytes() == before
+
+
+def test_a_report_that_has_no_place_is_refused_before_the_work(model: Path) -> None:
+    packed = model.with_suffix(".etz")
+    etpack.compress(model, packed)
+    for place in ("absent/report.xml", "."):
+        result = run("verify", packed, "--junit", place, cwd=model.parent)
+        assert (result.returncode, result.stdout) == (4, "")  # no file was looked at
+        assert f"error: {place}: " in result.stderr
+
+
+REPORTS = {
+    "inspect": ("inspect", "{model}", "-f", "--html"),
+    "tune": (*TUNE, "{model}", "-f", "--html"),
+    "verify": ("verify", "{model}", "--junit"),
+}
+
+
+@pytest.mark.parametrize("command", REPORTS.values(), ids=REPORTS)
+def test_a_report_replaces_no_model(model: Path, command: tuple[str, ...]) -> None:
+    """Where the report's name was forgotten, that of another model is in its place."""
+    others = [model.parent / f"other.{suffix}" for suffix in ("pte", "ptd", "bpte", "etz")]
+    shutil.copy(model, others[0])
+    others[1].write_bytes(build_ptd(PtdSpec([NamedSpec("w", weights(300))])))
+    others[2].write_bytes(build_bpte(model.read_bytes()))
+    etpack.compress(model, others[3])
+    before = [path.read_bytes() for path in others]
+    for path in others:
+        result = run(*(word.format(model=model) for word in command), path)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert f"{path}: is a model or an .etz, which no report replaces; name another file with -" in result.stderr
+    assert [path.read_bytes() for path in others] == before
+    assert len(list(model.parent.iterdir())) == 5
 
 
 def test_overwriting_keeps_the_permissions(model: Path) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import islice
@@ -19,7 +20,7 @@ from etpack.describe.words import plural, safe
 from etpack.disk import write_all
 from etpack.errors import naming_file
 from etpack.limits import Limits, option_name, written
-from etpack.output import OPTION, FileOutput, Output, Progress
+from etpack.output import OPTION, FileOutput, Output, OutputError, Progress, refuse_input
 from etpack.sources.urls import as_path
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -173,6 +174,46 @@ def open_output(path: str, *, force: bool, size: int = 0, option: str = OPTION) 
         return
     with FileOutput(path, overwrite=force, size=size, option=option) as file:
         yield file
+
+
+@contextlib.contextmanager
+def open_report(path: str, sources: Iterable[str | None], *, force: bool, option: str) -> Iterator[Output]:
+    """Open a report's file, or stdout for "-", before the work that the report is about.
+
+    A report never replaces a file that it is made from, nor any other model or `.etz`: where the report's name was
+    forgotten, that of a model stands in its place.
+
+    Args:
+        path: Where the report shall be.
+        sources: The files that are read; None for one that was not given.
+        force: Replace a file that is there.
+        option: That of the command line which names `path`.
+
+    Raises:
+        OutputError: There is something that is kept.
+        click.UsageError: stdout is a terminal.
+        OSError: The place cannot be written to.
+    """
+    if path != STDOUT:
+        for source in filter(None, sources):
+            refuse_input(path, source, option)
+        _refuse_model(path, option)
+    with open_output(path, force=force, option=option) as out:
+        yield out
+
+
+def _refuse_model(path: str, option: str) -> None:
+    from etpack.layout import HEADER_MAGIC
+    from etpack.pte.header import sniff
+
+    head = b""
+    with contextlib.suppress(OSError):
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                head = file.read(16)
+    if head.startswith(HEADER_MAGIC) or sniff(head):
+        hint = f"name another file with {option}, or remove this one first"
+        raise OutputError("is a model or an .etz, which no report replaces", hint=hint, path=path)
 
 
 def _refuse_terminal(option: str) -> None:

@@ -14,7 +14,6 @@ from etpack.describe.page import check_plotly
 from etpack.errors import naming
 from etpack.layout import BLOCK_SIZES
 from etpack.limits import Limits, written
-from etpack.output import refuse_input
 from etpack.tuning import SAMPLE_SIZE, Device, Goal, read_values
 from etpack.tuning import tune as search
 
@@ -130,14 +129,11 @@ def tune(
     """
     if html:
         check_plotly()
-        for source in (file, description):
-            if source and html != common.STDOUT:
-                refuse_input(html, source, "--html")
     if as_json and html == common.STDOUT:
         raise click.UsageError("--json and --html - both go to stdout; name a file for --html")
     device = _device(description, given)
-    # The page's place is opened before the search, which takes a while, and not after it.
-    with common.open_output(html, force=force, option="--html") if html else nullcontext() as out:
+    page = common.open_report(html, (file, description), force=force, option="--html") if html else nullcontext()
+    with page as out:
         with common.progress_bar(file, quiet=quiet or as_json) as progress:
             report = search(
                 file, device, goal=Goal(goal), block_sizes=block_sizes, efforts=list(map(Effort, efforts)),

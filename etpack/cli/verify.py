@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+
 import click
 
 from etpack.check import FileVerdict, verify_file, worst_exit_code
@@ -10,7 +13,7 @@ from etpack.describe.github import to_annotations
 from etpack.describe.junit import to_junit
 from etpack.describe.verdict import describe_summary, describe_verdict
 from etpack.limits import Limits
-from etpack.output import FileOutput, refuse_input
+from etpack.output import Output
 
 
 @click.command()
@@ -45,50 +48,48 @@ def verify(
     All files are looked at, whatever is wrong with one. The exit code is 0 if all are good; 1 if any is bad; else 3 if
     any is unsupported or over a limit; else 4: some could not be read.
     """
-    _check_usage(files, fast, against, junit, as_json, github)
+    _check_usage(len(files), fast, against, junit, as_json, github)
     verdicts = []
-    for file in files:
-        verdict = verify_file(file, fast=fast, against=against, jobs=jobs, limits=limits)
-        verdicts.append(verdict)
-        if not as_json and junit != common.STDOUT:
-            _print(verdict, quiet, github)
-    if as_json:
-        common.echo_json(_to_json(verdicts))
-    elif not quiet and junit != common.STDOUT:
-        click.echo(describe_summary(verdicts))
-    if junit:
-        _write_junit(junit, to_junit(verdicts))
+    with _open_junit(junit, (*files, against)) as report:
+        for file in files:
+            verdict = verify_file(file, fast=fast, against=against, jobs=jobs, limits=limits)
+            verdicts.append(verdict)
+            if not as_json and junit != common.STDOUT:
+                _print(verdict, quiet, github)
+        if as_json:
+            common.echo_json(_to_json(verdicts))
+        elif not quiet and junit != common.STDOUT:
+            click.echo(describe_summary(verdicts))
+        if junit == common.STDOUT:
+            click.echo(to_junit(verdicts), nl=False)
+        elif report:
+            report.write(to_junit(verdicts).encode())
     ctx.exit(worst_exit_code([verdict.exit_code for verdict in verdicts]))
 
 
 def _check_usage(
-    files: tuple[str, ...], fast: bool, against: str | None, junit: str | None, as_json: bool, github: bool
+    file_count: int, fast: bool, against: str | None, junit: str | None, as_json: bool, github: bool
 ) -> None:
-    if against and len(files) > 1:
+    if against and file_count > 1:
         raise click.UsageError("--against takes one FILE")
     if against and fast:
         raise click.UsageError("--against decodes the content, --fast does not: choose one")
-    for place in (*files, *([against] if against else [])):
-        if junit and junit != common.STDOUT:
-            refuse_input(junit, place, "--junit")
     if as_json and junit == common.STDOUT:
         raise click.UsageError("--json and --junit - both go to stdout; name a file for --junit")
     if github and (as_json or junit == common.STDOUT):
         raise click.UsageError("annotations go to stdout: give --github without --json, and name a file for --junit")
 
 
+def _open_junit(path: str | None, sources: Iterable[str | None]) -> AbstractContextManager[Output | None]:
+    if path is None or path == common.STDOUT:
+        return nullcontext()
+    return common.open_report(path, sources, force=True, option="--junit")
+
+
 def _print(verdict: FileVerdict, quiet: bool, github: bool) -> None:
     for line in to_annotations(verdict) if github else describe_verdict(verdict):
         if not verdict.ok or not quiet:
             click.echo(line)
-
-
-def _write_junit(path: str, text: str) -> None:
-    if path == common.STDOUT:
-        click.echo(text, nl=False)
-        return
-    with FileOutput(path, overwrite=True, option="--junit") as out:
-        out.write(text.encode())
 
 
 def _to_json(verdicts: list[FileVerdict]) -> dict[str, object]:
