@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -15,7 +16,6 @@ from etpack.cli import common
 from etpack.describe.page import check_plotly
 from etpack.limits import Limits
 from etpack.memory import Backends, Loader, Speeds, is_speed
-from etpack.output import refuse_input
 from etpack.report import LoadSetup, Report, inspect_file, read_data_file, with_loaders
 from etpack.sources import open_source, steady
 
@@ -27,17 +27,14 @@ _LOADERS = {loader.name.lower().replace("_", "-"): loader for loader in Loader}
 _STORAGE_SPEED = "How fast the device reads, to say how long loading takes."
 
 
-class _Speed(click.FloatRange):
-    """A speed in MB/s with which every time that is made of it is a number."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        speed = super().convert(value, param, ctx)
-        if not is_speed(speed):
-            self.fail(f"{value} is not a speed in MB/s", param, ctx)
-        return speed
-
-
-_SPEED = _Speed(min=0, min_open=True)
+def _to_speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not is_speed(speed):
+        raise click.BadParameter(f"{text!r} is not a speed in MB/s")
+    return speed
 
 
 @click.command()
@@ -52,8 +49,10 @@ _SPEED = _Speed(min=0, min_open=True)
 )  # fmt: skip
 @click.option("--data", "data_files", multiple=True, metavar="PTD", type=common.INPUT, help=_DATA)
 @click.option("--backends", metavar="FILE", type=common.INPUT, help=_BACKENDS)
-@click.option("--storage-speed", metavar="MB/S", type=_SPEED, help=_STORAGE_SPEED)
-@click.option("--decode-speed", metavar="MB/S", type=_SPEED, help="How fast the device decodes; see --storage-speed.")
+@click.option("--storage-speed", metavar="MB/S", type=_to_speed, help=_STORAGE_SPEED)
+@click.option(
+    "--decode-speed", metavar="MB/S", type=_to_speed, help="How fast the device decodes; see --storage-speed."
+)
 @click.option("--html", metavar="PATH", type=common.OUTPUT, help="Write a page with plots; - for stdout.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite a page that is there.")
 @click.option("--all", "everything", is_flag=True, help="Show all rows of long tables.")
@@ -91,10 +90,7 @@ def inspect(
     chosen = [_LOADERS[name] for name in loaders]
     look = partial(_inspect, setup=setup, loaders=chosen, limits=limits)
     if html:
-        for source in (*files, *data_files, backends):
-            if source and html != common.STDOUT:
-                refuse_input(html, source, "--html")
-        _write_page(html, files, look, force=force, as_json=as_json)
+        _write_page(html, files, (*data_files, backends), look, force=force, as_json=as_json)
         if html == common.STDOUT:
             return
     reports = (look(file, blocks=blocks, tensors=tensors, tree=tree, memory=memory) for file in files)
@@ -116,7 +112,15 @@ def _inspect(file: str, *, loaders: Sequence[Loader], limits: Limits, **options:
     return with_loaders(report, loaders) if loaders else report
 
 
-def _write_page(path: str, files: Sequence[str], look: Callable[..., Report], *, force: bool, as_json: bool) -> None:
+def _write_page(
+    path: str,
+    files: Sequence[str],
+    others: Sequence[str | None],
+    look: Callable[..., Report],
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Write the page of one file, which has all that can be asked for."""
     if len(files) > 1:
         raise click.UsageError("a page is of one file; run etpack once for each")
@@ -125,7 +129,7 @@ def _write_page(path: str, files: Sequence[str], look: Callable[..., Report], *,
     check_plotly()
     from etpack.describe.inspect_page import inspect_page
 
-    with common.open_output(path, force=force, option="--html") as out:
+    with common.open_report(path, (*files, *others), force=force, option="--html") as out:
         out.write(inspect_page(look(files[0], blocks=True, planes=False, tensors=True, memory=True)).encode())
 
 
