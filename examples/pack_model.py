@@ -1,12 +1,14 @@
 """Packs a model and reads one of its segments back, without decoding the rest."""
 
-import sys
+import argparse
 import tempfile
 from pathlib import Path
 
 import etpack
 
-model = Path(sys.argv[1])
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("model", type=Path)
+model = parser.parse_args().model
 with tempfile.TemporaryDirectory() as folder:
     packed = Path(folder) / "model.etz"
     result = etpack.compress(model, packed, etpack.Options(block_size=64 * 1024))

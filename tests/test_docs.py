@@ -193,6 +193,13 @@ def test_examples_run(program: Path, example_model: Path) -> None:
     assert "NOT" not in result.stdout
 
 
+@pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.name)
+def test_examples_say_what_they_need(program: Path) -> None:
+    result = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=PATIENCE)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"usage: {program.name} " in result.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
