@@ -117,17 +117,10 @@ def bench_file(
             passes = max(1, min(_MOST_PASSES, _ROUND_SIZE // file.size))
             run = _Run(file, clock, progress, file.size * (1 + passes * rounds * len(threads)))
             run.decode(1, 1)
-            return BenchReport(
-                file.name,
-                file.size,
-                file.stored_size,
-                file.block_size,
-                tuple(map(codec_name, file.footer.codecs)),
-                tuple(
-                    _speed(file.size, count, [run.decode(count, passes) for _ in range(rounds)]) for count in threads
-                ),
-                tuple(run.read(size, reads) for size in read_sizes if size <= file.size),
-            )
+            decode = tuple(run.decode_speed(count, passes, rounds) for count in threads)
+            found = tuple(run.read_speed(size, reads) for size in read_sizes if size <= file.size)
+            codecs = tuple(map(codec_name, file.footer.codecs))
+            return BenchReport(file.name, file.size, file.stored_size, file.block_size, codecs, decode, found)
     finally:
         if opened is not source:
             opened.close()
@@ -144,6 +137,12 @@ class _Run:
         self._done = 0
         self._lock = threading.Lock()
         self._stopped = False
+
+    def decode_speed(self, threads: int, passes: int, rounds: int) -> DecodeSpeed:
+        """Return how fast so many threads decode the whole content, several times in each round."""
+        seconds = [self.decode(threads, passes) for _ in range(rounds)]
+        taken = (_percentile(sorted(seconds), 50), max(seconds), min(seconds))
+        return DecodeSpeed(threads, tuple(seconds), *(self._file.size / each / 1e9 for each in taken))
 
     def decode(self, threads: int, passes: int) -> float:
         """Return the seconds that decoding the whole content once takes so many threads, after several passes."""
@@ -179,7 +178,7 @@ class _Run:
                 if self._progress:
                     self._progress(self._done, self._total)
 
-    def read(self, size: int, count: int) -> ReadSpeed:
+    def read_speed(self, size: int, count: int) -> ReadSpeed:
         """Return how long reads of `size` bytes take."""
         places = random.Random(_SEED)
         buffer = memoryview(bytearray(size))
@@ -191,13 +190,6 @@ class _Run:
             taken.append(self._clock() - start)
         taken.sort()
         return ReadSpeed(size, count, _percentile(taken, 50) * 1e6, _percentile(taken, 99) * 1e6)
-
-
-def _speed(size: int, threads: int, seconds: Sequence[float]) -> DecodeSpeed:
-    middle = _percentile(sorted(seconds), 50)
-    return DecodeSpeed(
-        threads, tuple(seconds), size / middle / 1e9, size / max(seconds) / 1e9, size / min(seconds) / 1e9
-    )
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float:
