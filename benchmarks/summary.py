@@ -175,8 +175,8 @@ def _loading_targets(rows: list[Row]) -> Iterator[Target]:
         if len(same) == len(names):
             ahead, two, one, lz4 = (row["saved"]["median"] * 1000 for row in same[1:])
             wanted = device.saving_wanted(same[1], same[0]["read"], speed) * 1000
-            others = f"two decoding threads {two:.0f}, one thread {one:.0f}, LZ4 {lz4:.0f}"
-            found.append((f"{_stem(file)} {ahead:.0f} ms, {wanted:.0f} wanted ({others})", ahead >= wanted))
+            others = f"LZ4 {lz4:.0f}; not reading ahead {one:.0f}, with two decoding threads {two:.0f}"
+            found.append((f"{_stem(file)} {ahead:.0f} ms quicker, {wanted:.0f} wanted ({others})", ahead >= wanted))
     goal = f"loading at {speed} MB/s, reading ahead, is quicker than `FileDataLoader` by at least 0.9 of the time"
     yield _judge(f"{goal} that reading fewer bytes saves", found)
     found = []
