@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 from etpack import codecs
 from etpack.blocks import Stream
-from etpack.codecs import LZ4, LZ4_BITPLANES, SLOW_ENTROPY, ZSTD, Effort
+from etpack.codecs import LZ4, LZ4_BITPLANES, SLOW_ENTROPY, ZSTD, BytesLike, Effort
 from etpack.filters import Bytes
 from etpack.layout import CodecId
 from etpack.probe import ONE_BIT
@@ -34,18 +34,30 @@ _SLOWEST = 19
 _REPEATS_ONLY = -5
 
 
-class Part(NamedTuple):
-    """What becomes one stream."""
+class Parts(NamedTuple):
+    """What becomes a stream each: some blocks, or their planes; all of one size."""
 
-    data: Bytes
-    # A whole block, or one plane of it.
+    # Arrays of uint8 of shape (n,).
+    data: Sequence[Bytes]
+    # Bits of each one's bytes, in units of ONE_BIT, by the probe.
+    entropies: Sequence[int]
+    # Whole blocks, or planes of them.
     whole: bool
-    # Bits of each byte, in units of ONE_BIT, by the probe.
-    entropy: int
+
+    def take(self, numbers: Sequence[int]) -> Parts:
+        """Return some of them."""
+        if len(numbers) == len(self.data):
+            return self
+        return Parts([self.data[one] for one in numbers], [self.entropies[one] for one in numbers], self.whole)
+
+    @property
+    def size(self) -> int:
+        """Bytes of each."""
+        return len(self.data[0])
 
 
-# Returns the smallest stream for each part; it may be larger than the part.
-Coder: TypeAlias = "Callable[[Sequence[Part], Effort], list[Stream]]"
+# Returns the smallest stream for each part, of which there is one at least; it may be larger than the part.
+Coder: TypeAlias = "Callable[[Parts, Effort], list[Stream]]"
 
 
 def find_coder(codec: str, use_filters: bool) -> Coder | None:
@@ -61,56 +73,74 @@ def find_coder(codec: str, use_filters: bool) -> Coder | None:
     if codec == LZ4.name:
         return partial(_code_with_lz4, bitplanes=use_filters)
     other = codecs.by_name(codec)
-    return lambda parts, effort: [Stream(other.id, other.encode(part.data.data, effort)) for part in parts]
+    return lambda parts, effort: [Stream(other.id, other.encode(data.data, effort)) for data in parts.data]
 
 
-def find_streams(parts: Sequence[Part], effort: Effort, code: Coder) -> list[Stream]:
+def find_streams(parts: Parts, effort: Effort, code: Coder) -> list[Stream]:
     """Return how each part is stored: constant, coded, or raw where that gains nothing."""
-    streams = [_uncoded(part, effort) for part in parts]
+    streams = _uncoded(parts, effort)
     todo = [number for number, stream in enumerate(streams) if stream is None]
-    for number, coded in zip(todo, code([parts[number] for number in todo], effort), strict=True):
-        data = parts[number].data
-        streams[number] = coded if len(coded.data) < len(data) else Stream(CodecId.RAW, data.data)
+    if todo:
+        size = parts.size
+        for number, coded in zip(todo, code(parts.take(todo), effort), strict=True):
+            streams[number] = coded if len(coded.data) < size else _raw(parts.data[number])
     return [stream for stream in streams if stream is not None]
 
 
-def _uncoded(part: Part, effort: Effort) -> Stream | None:
-    """Return how a part is stored that no codec needs to see, else None."""
-    if part.entropy > NOISE and effort is not Effort.MAX:
+def _raw(data: Bytes) -> Stream:
+    return Stream(CodecId.RAW, data.data)
+
+
+def _uncoded(parts: Parts, effort: Effort) -> list[Stream | None]:
+    """Return how the parts are stored that no codec needs to see, and None for the others."""
+    most = 8 * ONE_BIT if effort is Effort.MAX else NOISE
+    noise = [number for number, entropy in enumerate(parts.entropies) if entropy > most]
+    if parts.whole and noise:
         # A whole block may repeat itself and look like noise byte by byte.
-        if not part.whole or size_without_repeats(part.data) * 100 >= len(part.data) * 98:
-            return Stream(CodecId.RAW, part.data.data)
-    elif part.entropy < _RUNS and is_constant(part.data):
-        return Stream(CodecId.CONSTANT, b"", int(part.data[0]))
-    return Stream(CodecId.RAW, part.data.data) if len(part.data) <= _SMALLEST_STREAM else None
-
-
-def _code_with_zstd(parts: Sequence[Part], effort: Effort) -> list[Stream]:
-    all_coded = ZSTD.encode_many([part.data.data for part in parts])
-    if effort is Effort.FAST:
-        return [Stream(CodecId.ZSTD, coded) for coded in all_coded]
-    streams = []
-    for part, coded in zip(parts, all_coded, strict=True):
-        found = [coded]
-        if effort is Effort.MAX:
-            found.append(ZSTD.encode_at_level(part.data.data, _QUICK))
-            # What is noise to the probe may repeat itself; if a quick search sees nothing, a slow one does not.
-            if part.entropy <= NOISE or len(min(found, key=len)) * 100 < len(part.data) * 98:
-                found += [ZSTD.encode_at_level(part.data.data, level) for level in (SLOW_ENTROPY, _SLOWEST)]
-        elif _may_have_matches(part, len(coded)):
-            found.append(ZSTD.encode_at_level(part.data.data, _QUICK))
-            if part.whole and _is_structured(min(map(len, found)), len(part.data)):
-                found.append(ZSTD.encode_at_level(part.data.data, _SLOW))
-        streams.append(Stream(CodecId.ZSTD, min(found, key=len)))
+        left = sizes_without_repeats(parts.take(noise).data)
+        noise = [number for number, size in zip(noise, left, strict=True) if size * 100 >= parts.size * 98]
+    is_noise = set(noise)
+    streams: list[Stream | None] = []
+    for number, (data, entropy) in enumerate(zip(parts.data, parts.entropies, strict=True)):
+        if entropy < _RUNS and is_constant(data):
+            streams.append(Stream(CodecId.CONSTANT, b"", int(data[0])))
+        elif number in is_noise or len(data) <= _SMALLEST_STREAM:
+            streams.append(_raw(data))
+        else:
+            streams.append(None)
     return streams
 
 
-def _code_with_lz4(parts: Sequence[Part], effort: Effort, *, bitplanes: bool) -> list[Stream]:
+def _code_with_zstd(parts: Parts, effort: Effort) -> list[Stream]:
+    contents = [data.data for data in parts.data]
+    coded = ZSTD.encode_many(contents, 0)
+    if effort is Effort.MAX:
+        coded = [_smallest(*one) for one in zip(contents, parts.entropies, coded, strict=True)]
+    elif effort is Effort.DEFAULT:
+        matching = _with_matches(parts, coded)
+        for number, other in zip(matching, ZSTD.encode_many([contents[one] for one in matching], _QUICK), strict=True):
+            found = [coded[number], other]
+            if parts.whole and _is_structured(min(map(len, found)), parts.size):
+                found.append(ZSTD.encode_at_level(contents[number], _SLOW))
+            coded[number] = min(found, key=len)
+    return [Stream(CodecId.ZSTD, one) for one in coded]
+
+
+def _smallest(content: BytesLike, entropy: int, coded: BytesLike) -> BytesLike:
+    """Return the smallest frame that any level makes of a part, given that of level 0."""
+    found = [coded, ZSTD.encode_at_level(content, _QUICK)]
+    # What is noise to the probe may repeat itself; if a quick search sees nothing, a slow one does not.
+    if entropy <= NOISE or len(min(found, key=len)) * 100 < len(content) * 98:
+        found += [ZSTD.encode_at_level(content, level) for level in (SLOW_ENTROPY, _SLOWEST)]
+    return min(found, key=len)
+
+
+def _code_with_lz4(parts: Parts, effort: Effort, *, bitplanes: bool) -> list[Stream]:
     level = 12 if effort is Effort.MAX else 0
     streams = []
-    for data, whole, entropy in parts:
+    for data, entropy in zip(parts.data, parts.entropies, strict=True):
         found = [Stream(CodecId.LZ4, LZ4.encode_at_level(data.data, level))]
-        if effort is Effort.DEFAULT and whole and _is_structured(len(found[0].data), len(data)):
+        if effort is Effort.DEFAULT and parts.whole and _is_structured(len(found[0].data), len(data)):
             found.append(Stream(CodecId.LZ4, LZ4.encode_at_level(data.data, 9)))
         if bitplanes and entropy <= _BITPLANES_NOISE:
             found.append(Stream(CodecId.LZ4_BITPLANES, LZ4_BITPLANES.encode_at_level(data.data, level)))
@@ -118,14 +148,18 @@ def _code_with_lz4(parts: Sequence[Part], effort: Effort, *, bitplanes: bool) ->
     return streams
 
 
-def _may_have_matches(part: Part, coded_size: int) -> bool:
-    """Whether a match finder may do better than an entropy coder, which makes `coded_size` bytes of the part."""
-    if part.entropy >= _RUNS and not (part.whole and not _MAY_REPEAT < part.entropy <= NOISE):
-        return False
-    if len(part.data) < WORTH_A_LOOK:
-        return True
-    eighth = len(part.data) // 8
-    return len(ZSTD.encode_at_level(part.data[eighth : 2 * eighth].data, _QUICK)) * 8 < coded_size
+def _with_matches(parts: Parts, coded: Sequence[BytesLike]) -> list[int]:
+    """Return the numbers of the parts of which a match finder may make less than `coded`, an entropy coder's frames."""
+    found = [
+        number
+        for number, entropy in enumerate(parts.entropies)
+        if entropy < _RUNS or (parts.whole and not _MAY_REPEAT < entropy <= NOISE)
+    ]
+    if not found or parts.size < WORTH_A_LOOK:
+        return found
+    eighth = parts.size // 8
+    quick = ZSTD.encode_many([parts.data[number][eighth : 2 * eighth].data for number in found], _QUICK)
+    return [number for number, part in zip(found, quick, strict=True) if len(part) * 8 < len(coded[number])]
 
 
 def _is_structured(stored_size: int, size: int) -> bool:
@@ -136,12 +170,15 @@ def _is_structured(stored_size: int, size: int) -> bool:
 def is_constant(data: Bytes) -> bool:
     """Whether all bytes are the same."""
     # The ends differ in nearly all data that varies.
-    return bool(data[0] == data[-1] and (data == data[0]).all())
+    if data[0] != data[-1]:
+        return False
+    content = data.tobytes()
+    return content == content[:1] * len(content)
 
 
-def size_without_repeats(data: Bytes) -> int:
-    """Return how many bytes are left when the repeats that a quick search finds are taken out."""
-    return len(ZSTD.encode_at_level(data.data, _REPEATS_ONLY))
+def sizes_without_repeats(parts: Sequence[Bytes]) -> list[int]:
+    """Return how many bytes of each part, all of one size, are left without the repeats that a quick search finds."""
+    return [len(stream) for stream in ZSTD.encode_many([part.data for part in parts], _REPEATS_ONLY)]
 
 
 def size_at_a_glance(data: Bytes) -> int:

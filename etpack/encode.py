@@ -18,12 +18,12 @@ from etpack import blocks, filters
 from etpack.codecs import BytesLike, Effort
 from etpack.coders import (
     WORTH_A_LOOK,
-    Part,
+    Parts,
     find_coder,
     find_streams,
     is_constant,
     size_at_a_glance,
-    size_without_repeats,
+    sizes_without_repeats,
 )
 from etpack.filters import Bytes
 from etpack.layout import CodecId, FilterId, IndexEntry, needs_decoder
@@ -103,12 +103,7 @@ class Encoder:
         if self._effort is Effort.MAX:
             return self._smallest_of_all(contents, probes)
         best = self._try(contents, probes, self._better_rotations(contents, probes), self._effort)
-        others = []
-        for number, (kind, _, stored_size, _) in enumerate(best):
-            planes = probes.planes(number, kind)
-            entropy = probes.planes(number, FilterId.NONE)[0]
-            if kind is not FilterId.NONE and _may_repeat(contents[number], stored_size, planes, entropy):
-                others.append(_Try(number, FilterId.NONE))
+        others = [_Try(number, FilterId.NONE) for number in _may_repeat(contents, best, probes)]
         for (number, _), candidate in zip(others, self._try(contents, probes, others, self._effort), strict=True):
             best[number] = min(best[number], candidate, key=_stored_size)
         return best
@@ -160,35 +155,32 @@ class Encoder:
         self, contents: Bytes, probes: Probes, tries: Sequence[_Try], effort: Effort, only_sizes: bool = False
     ) -> list[_Candidate]:
         """Return what each try gives, coding all blocks of one filter together."""
-        found: dict[_Try, _Candidate] = {}
+        found: list[_Candidate | None] = [None] * len(tries)
         by_kind: defaultdict[FilterId, list[int]] = defaultdict(list)
-        for number, kind in tries:
-            by_kind[kind].append(number)
-        for kind, numbers in by_kind.items():
-            numbers.sort()
-            entropies = [probes.planes(number, kind) for number in numbers]
+        for place, one in enumerate(tries):
+            by_kind[one.kind].append(place)
+        for kind, places in by_kind.items():
+            numbers = [tries[place].number for place in places]
+            entropies = [entropy for number in numbers for entropy in probes.planes(number, kind)]
             chosen = contents if numbers == list(range(len(contents))) else contents[numbers]
-            made = self._filtered(chosen, kind, entropies, effort, only_sizes)
-            found.update(zip([_Try(number, kind) for number in numbers], made, strict=True))
-        return [found[one] for one in tries]
+            for place, candidate in zip(
+                places, self._filtered(chosen, kind, entropies, effort, only_sizes), strict=True
+            ):
+                found[place] = candidate
+        return [candidate for candidate in found if candidate is not None]
 
     def _filtered(
-        self, contents: Bytes, kind: FilterId, entropies: Sequence[Sequence[int]], effort: Effort, only_sizes: bool
+        self, contents: Bytes, kind: FilterId, entropies: Sequence[int], effort: Effort, only_sizes: bool
     ) -> list[_Candidate]:
-        """Return blocks, uint8 of shape (blocks, n), under one filter, given the entropies of each block's planes."""
+        """Return blocks, uint8 of shape (blocks, n), under one filter, given the entropies of all their planes."""
         assert self._code is not None
         if kind is FilterId.NONE:
-            parts = [Part(block, True, *pair) for block, pair in zip(contents, entropies, strict=True)]
-            streams = find_streams(parts, effort, self._code)
+            streams = find_streams(Parts(list(contents), entropies, True), effort, self._code)
             return [_Candidate(kind, (stream.codec,), len(stream.data), stream.data) for stream in streams]
         width = kind.width
         rows = zip(*filters.split(contents, width, kind.rotated, self._scratch), strict=True)
-        parts = [
-            Part(plane, False, entropy)
-            for planes, of_planes in zip(rows, entropies, strict=True)
-            for plane, entropy in zip(planes, of_planes, strict=True)
-        ]
-        streams = find_streams(parts, effort, self._code)
+        planes = [plane for of_block in rows for plane in of_block]
+        streams = find_streams(Parts(planes, entropies, False), effort, self._code)
         tails = contents[:, contents.shape[1] // width * width :]
         made = []
         for number, tail in enumerate(tails):
@@ -215,21 +207,32 @@ def _constant(block: Bytes) -> EncodedBlock:
     return EncodedBlock(entry, b"", 0, frozenset())
 
 
-def _may_repeat(block: Bytes, stored_size: int, planes: list[int], whole: int) -> bool:
-    """Whether a block may be smaller unfiltered, for it repeats itself: a quick search in a quarter of it tells.
+def _may_repeat(contents: Bytes, best: Sequence[_Candidate], probes: Probes) -> list[int]:
+    """Return the numbers of the blocks that may be smaller unfiltered, for they repeat themselves.
+
+    A quick search in a quarter of a block tells.
 
     Args:
-        block: The block.
-        stored_size: Bytes that it takes in planes.
-        planes: The entropies of its planes.
-        whole: The entropy of its bytes.
+        contents: The blocks, uint8 of shape (blocks, n).
+        best: The smallest form of each that was found.
+        probes: What samples of the blocks say.
     """
-    promised = len(block) * sum(planes) // (8 * ONE_BIT * len(planes))
-    # As small as promised, and no smaller than weights become: then there is nothing else in it.
-    if stored_size * 25 <= promised * 26 and stored_size * 5 >= len(block) * 3:
-        return False
-    left = 4 * size_without_repeats(block[: len(block) // 4])
-    return _is_near(left * whole // (8 * ONE_BIT), stored_size)
+    size = contents.shape[1]
+    doubtful = []
+    for number, (kind, _, stored_size, _) in enumerate(best):
+        if kind is FilterId.NONE:
+            continue
+        planes = probes.planes(number, kind)
+        promised = size * sum(planes) // (8 * ONE_BIT * len(planes))
+        # As small as promised, and no smaller than weights become: then there is nothing else in it.
+        if stored_size * 25 > promised * 26 or stored_size * 5 < size * 3:
+            doubtful.append(number)
+    left = sizes_without_repeats([contents[number, : size // 4] for number in doubtful])
+    return [
+        number
+        for number, part in zip(doubtful, left, strict=True)
+        if _is_near(4 * part * probes.planes(number, FilterId.NONE)[0] // (8 * ONE_BIT), best[number].size)
+    ]
 
 
 def _is_near(size: int, other: int) -> bool:

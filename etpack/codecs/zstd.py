@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from etpack.codecs.contract import Effort, StreamError
@@ -45,16 +44,12 @@ class Zstd:
         stream: bytes = self._compressor(level, self._window_log(len(data))).compress(data)
         return stream
 
-    def encode_many(self, parts: Sequence[BytesLike]) -> list[BytesLike]:
-        """Return for each part what `encode_at_level` gives at level 0, holding the GIL once for all of them."""
+    def encode_many(self, parts: Sequence[BytesLike], level: int) -> list[BytesLike]:
+        """Return for each part, all of one size, what `encode_at_level` gives, holding the GIL once for all of them."""
         if len(parts) < _WORTH_A_BATCH:
-            return [self.encode_at_level(part, 0) for part in parts]
-        # One compressor takes parts of one window; all parts of one call have the same size, or nearly.
-        window_logs = {size: self._window_log(size) for size in set(map(len, parts))}
-        streams: list[BytesLike] = []
-        for window_log, group in groupby(parts, lambda part: window_logs[len(part)]):
-            streams += self._compressor(0, window_log).multi_compress_to_buffer(list(group))
-        return streams
+            return [self.encode_at_level(part, level) for part in parts]
+        compressor = self._compressor(level, self._window_log(len(parts[0])))
+        return list(compressor.multi_compress_to_buffer(parts))
 
     def _window_log(self, size: int) -> int:
         return max(self._MIN_WINDOW_LOG, (size - 1).bit_length())
