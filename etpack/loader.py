@@ -173,7 +173,9 @@ class DataLoader:
     def _chunks(self, offset: int, end: int, chunk_size: int, jobs: int) -> Iterator[memoryview]:
         # What the caller does with a chunk takes a thread too.
         ahead = min(jobs - 1, (end - offset - 1) // chunk_size, _MAX_JOBS)
-        free = [memoryview(bytearray(min(chunk_size, end - offset))) for _ in range(max(1, ahead + 1))]
+        # One more than are at work, so that neither side waits for the other to let go of one.
+        count = ahead + 2 if ahead > 0 else 1
+        free = [memoryview(bytearray(min(chunk_size, end - offset))) for _ in range(count)]
         places = self._places(offset, end, chunk_size)
         if ahead < 1:
             for start, size in places:
