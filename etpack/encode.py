@@ -78,7 +78,8 @@ class Encoder:
         self._effort = effort
         self._filters = use_filters
         self._alignment = alignment
-        self._scratch = filters.Scratch()
+        # Each thread's, free again when blocks are encoded.
+        self.scratch = filters.Scratch()
         self._code = find_coder(codec, use_filters)
 
     def encode_many(self, contents: Bytes) -> list[EncodedBlock]:
@@ -178,7 +179,7 @@ class Encoder:
             streams = find_streams(Parts(list(contents), entropies, True), effort, self._code)
             return [_Candidate(kind, (stream.codec,), len(stream.data), stream.data) for stream in streams]
         width = kind.width
-        rows = zip(*filters.split(contents, width, kind.rotated, self._scratch), strict=True)
+        rows = zip(*filters.split(contents, width, kind.rotated, self.scratch), strict=True)
         planes = [plane for of_block in rows for plane in of_block]
         streams = find_streams(Parts(planes, entropies, False), effort, self._code)
         tails = contents[:, contents.shape[1] // width * width :]

@@ -17,7 +17,7 @@ MAX_OVERLAPS = 1 << 18
 _NAME_SIZE = 64
 
 # Content is read and encoded in spans of about this many bytes.
-SPAN_SIZE = 1 << 20
+SPAN_SIZE = 2 << 20
 
 
 @dataclass(frozen=True)

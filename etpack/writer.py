@@ -148,13 +148,11 @@ def _pack(
     done = 0
     with closing(Body(output, options.alignment, source)) as body:
         with steady(source):
-            for content, rows in in_order(encode, todo, jobs, ahead=ahead):
-                sha256.update(content)
-                for row, contents, encoded in rows:
-                    entries = body.append(row, contents, encoded)
-                    if observe:
-                        observe(row, entries, encoded)
-                done += len(content)
+            for span in in_order(encode, todo, jobs, ahead=ahead):
+                sha256.update(span.content)
+                _append(body, span, observe)
+                done += len(span.content)
+                del span  # the next one is waited for without it
                 if progress:
                     progress(done, source.size)
         body.finish(
@@ -222,10 +220,18 @@ def _encode_span(source: Source, span: Span, encoder: Encoder, alignment: int, c
         blocks = together[0][1] if len(together) == 1 else np.concatenate([contents for _, contents in together])
         encoded = encoder.encode_many(blocks)
         if check:
-            check_blocks([offset for row, _ in together for offset in row.offsets], blocks, encoded, alignment)
+            offsets = [offset for row, _ in together for offset in row.offsets]
+            check_blocks(offsets, blocks, encoded, alignment, encoder.scratch)
         left = iter(encoded)
         rows += [(row, contents, list(islice(left, row.count))) for row, contents in together]
     return _EncodedSpan(content, rows)
+
+
+def _append(body: Body, span: _EncodedSpan, observe: Observer | None) -> None:
+    for row, contents, encoded in span.rows:
+        entries = body.append(row, contents, encoded)
+        if observe:
+            observe(row, entries, encoded)
 
 
 def extent_entries(extents: Sequence[Extent], block_size: int) -> list[ExtentEntry]:

@@ -26,7 +26,7 @@ from etpack.describe.words import duration
 from etpack.layout import ExtentEntry
 from etpack.memory.own_backends import read_backends
 from etpack.memory.sequence import load_sequence
-from etpack.plan import Extent
+from etpack.plan import SPAN_SIZE, Extent
 from etpack.pte import Range, Role, read_model
 from etpack.reader import EtzFile
 from etpack.sources import FileSource
@@ -381,16 +381,16 @@ def test_rows_are_the_blocks_that_touch_a_piece(block_size: int) -> None:
     entries: list[ExtentEntry] = []
     blocks: list[tuple[int, int]] = []
     offset = 0
-    for size in (100, 4096, 70_000, 1_500_000, 16_384, 9_999):
+    for size in (100, 4096, 70_000, 3_500_000, 16_384, 9_999):
         entries.append(ExtentEntry(offset, size, len(blocks)))
         starts = range(offset, offset + size, block_size)
         blocks += [(start, min(block_size, offset + size - start)) for start in starts]
         offset += size + 32
-    pieces = [Range(0, 50), Range(4000, 30_000), Range(34_000, 5_000), Range(200_000, 1_300_000)]
+    pieces = [Range(0, 50), Range(4000, 30_000), Range(34_000, 5_000), Range(200_000, 3_300_000)]
     pieces += [Range(offset - 5000, 4000)]
     found = {}
     for first, row in rows_in(entries, pieces, block_size):
-        assert row.end - row.offset <= 1 << 20
+        assert row.end - row.offset <= SPAN_SIZE
         for number in range(row.count):
             assert first + number not in found
             found[first + number] = row.offset + number * row.block_size, row.block_size

@@ -14,6 +14,8 @@ from etpack.layout import CodecId
 _LEVELS = {Effort.FAST: 0, Effort.DEFAULT: 3, Effort.MAX: 19}
 # A level of ours, above zstd's.
 SLOW_ENTROPY = 23
+# A slow search in more than this many bytes, as a power of two, has tables so large that they are not kept.
+_MOST_KEPT = 18
 # Below this many streams the context that a batch makes for itself costs more than it saves.
 _WORTH_A_BATCH = 4
 _WORTH_A_BATCH_DECODED = 8
@@ -55,7 +57,9 @@ class Zstd:
         return max(self._MIN_WINDOW_LOG, (size - 1).bit_length())
 
     def _compressor(self, level: int, window_log: int) -> Any:
-        """Return this thread's compressor for data of up to 2 ** window_log bytes."""
+        """Return a compressor for data of up to 2 ** window_log bytes, which this thread keeps if it is small."""
+        if level > _LEVELS[Effort.DEFAULT] and window_log > _MOST_KEPT:
+            return self._make_compressor(level, window_log)
         compressors: dict[tuple[int, int], Any] = self._local.__dict__.setdefault("compressors", {})
         compressor = compressors.get((level, window_log))
         if compressor is None:
