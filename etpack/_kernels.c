@@ -77,7 +77,7 @@ static int is_count(Py_ssize_t blocks)
 
 static PyObject *wrong_shape(void)
 {
-    PyErr_SetString(PyExc_ValueError, "the buffers do not have the sizes that go with each other");
+    PyErr_SetString(PyExc_ValueError, "the buffers do not have the sizes, or the alignment, that go with each other");
     return NULL;
 }
 
@@ -85,6 +85,12 @@ static PyObject *wrong_shape(void)
 static int holds(const Py_buffer *buffer, Py_ssize_t blocks, Py_ssize_t size)
 {
     return blocks >= 0 && size >= 0 && (size == 0 || blocks <= PY_SSIZE_T_MAX / size) && buffer->len == blocks * size;
+}
+
+/* Whether numbers of so many bytes can lie at the start of `buffer`. */
+static int is_aligned(const Py_buffer *buffer, size_t size)
+{
+    return (uintptr_t)buffer->buf % size == 0;
 }
 
 PyDoc_STRVAR(split_doc, "split(contents, blocks, width, rotated, planes)\n\n"
@@ -104,7 +110,7 @@ static PyObject *split(PyObject *Py_UNUSED(module), PyObject *args)
         result = wrong_shape();
     } else {
         Py_BEGIN_ALLOW_THREADS
-        for (Py_ssize_t b = 0; b < blocks; b++) {
+        for (Py_ssize_t b = 0; count > 0 && b < blocks; b++) {
             const uint8_t *block = (const uint8_t *)contents.buf + b * size;
             uint8_t *of_block[MAX_WIDTH];
             for (int k = 0; k < width; k++)
@@ -273,7 +279,8 @@ static PyObject *totals(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t columns = width ? width : PLAIN_COLUMNS;
     uint8_t *rotated = NULL;
     if (!(width == 0 || is_width(width)) || !is_count(blocks) || !holds(&samples, blocks, size) || size % MAX_WIDTH
-        || costs.len / (Py_ssize_t)sizeof(int32_t) <= size || !holds(&out, blocks * columns, (Py_ssize_t)sizeof(int64_t))) {
+        || costs.len / (Py_ssize_t)sizeof(int32_t) <= size || !holds(&out, blocks * columns, (Py_ssize_t)sizeof(int64_t))
+        || !is_aligned(&costs, sizeof(int32_t)) || !is_aligned(&out, sizeof(int64_t))) {
         wrong_shape();
     } else if (!(rotated = malloc((size_t)size + 1))) {
         PyErr_NoMemory();

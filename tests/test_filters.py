@@ -93,11 +93,18 @@ def test_a_batch_has_a_size_or_one_block() -> None:
         lambda native, data: native.totals(data, 1, 0, bytes(20000), bytearray(8 * 14)),
         lambda native, data: native.totals(data, 1, 0, bytes(4 * len(data)), bytearray(8 * 15)),
         lambda native, data: native.totals(data[:9], 1, 0, bytes(20000), bytearray(8 * 15)),
+        lambda native, data: native.totals(data, 1, 0, memoryview(bytes(20001))[1:], bytearray(8 * 15)),
+        lambda native, data: native.totals(data, 1, 0, bytes(20000), memoryview(bytearray(8 * 15 + 4))[4:]),
     ],
 )
 def test_buffers_that_do_not_fit_are_refused(call: Callable[[Any, bytes], None]) -> None:
     with pytest.raises(ValueError, match="sizes"):
         call(kernels.native, bytes(range(64)))
+
+
+@pytest.mark.usefixtures("native_kernels")
+def test_blocks_of_no_bytes_take_no_time() -> None:
+    kernels.native.split(b"", 1 << 58, 2, False, bytearray())
 
 
 @given(st.binary(min_size=1, max_size=300))
