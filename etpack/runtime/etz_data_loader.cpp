@@ -284,8 +284,15 @@ Error EtzDataLoader::load_into(
     size_t size,
     ET_UNUSED const SegmentInfo& segment_info,
     void* buffer) const {
-  const Error error = impl_->check_range(offset, size);
-  return error == Error::Ok ? impl_->read(offset, buffer, size) : error;
+  Error error = impl_->check_range(offset, size);
+  if (error != Error::Ok) {
+    return error;
+  }
+  error = impl_->read(offset, buffer, size);
+  if (error != Error::Ok && size > 0) {
+    memset(buffer, 0, size);
+  }
+  return error;
 }
 
 Result<size_t> EtzDataLoader::size() const {

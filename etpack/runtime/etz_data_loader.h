@@ -148,8 +148,8 @@ class EtzDataLoader final : public executorch::runtime::DataLoader {
   /**
    * Loads a range of the content into the caller's memory.
    *
-   * @param[out] buffer Room for `size` bytes, at any address. Holds zeros after an error other than InvalidArgument and
-   *     MemoryAllocationFailed, which leave it as it was.
+   * @param[out] buffer Room for `size` bytes, at any address; may be null if `size` is 0. After InvalidArgument it is as it was;
+   *     after any other error it holds zeros.
    *
    * @retval as load().
    */

@@ -3,7 +3,6 @@
 #include <pthread.h>
 
 #include <atomic>
-#include <cstring>
 
 #include "etz_loader_memory.h"
 #include "etz_loader_thread.h"
@@ -205,9 +204,6 @@ etz_status read_parallel(WorkerPool* pool, uint64_t offset, void* dest, size_t s
   read.work(worker);
   while (started > 0) {
     pthread_join(others[--started], nullptr);
-  }
-  if (read.status() != ETZ_OK) {
-    memset(dest, 0, size);
   }
   return read.status();
 }

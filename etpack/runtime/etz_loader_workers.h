@@ -56,7 +56,8 @@ class WorkerPool {
 
 constexpr size_t kMaxThreads = 64;
 
-/// Reads a range of content with one thread. As etz_read(), and ETZ_MEMORY if there is no memory for a context.
+/// Reads a range of content with one thread. Errors as etz_read(), and ETZ_MEMORY if there is no memory for a context; `dest` may
+/// then hold anything.
 etz_status read_alone(WorkerPool* pool, uint64_t offset, void* dest, size_t size);
 
 /**

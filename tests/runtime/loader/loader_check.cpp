@@ -19,6 +19,7 @@
 #include <atomic>
 #include <chrono>
 #include <cinttypes>
+#include <climits>
 #include <memory>
 #include <thread>
 
@@ -229,6 +230,54 @@ void check_load_errors(const Files& files, size_t threads, size_t read_ahead) {
   close(fd);
 }
 
+/// A source of which one read fails, or all from that one on.
+struct FlawedCallback {
+  const Bytes* bytes;
+  const int first;
+  std::atomic<int> last;
+  std::atomic<int> reads{0};
+
+  static int read(void* user, uint64_t offset, void* dest, size_t size) {
+    auto* const self = static_cast<FlawedCallback*>(user);
+    memcpy(dest, self->bytes->data() + offset, size);
+    const int number = self->reads.fetch_add(1);
+    return number >= self->first && number <= self->last ? -1 : 0;
+  }
+};
+
+/// Whichever reads fail, the load that they are for fails or does without them, and the next one is good.
+void check_failing_reads(const Files& files, size_t threads, size_t read_ahead, bool lasting) {
+  const size_t size = std::min(files.plain.size(), size_t{1} << 20);
+  EtzDataLoaderOptions options;
+  options.threads = threads;
+  options.read_ahead = read_ahead;
+  int opened = 0;
+  for (int first = 0;; ++first) {
+    FlawedCallback callback{&files.packed, first, lasting ? INT_MAX : first};
+    auto loader = EtzDataLoader::from_callback(FlawedCallback::read, &callback, files.packed.size(), options);
+    if (!loader.ok()) {
+      CHECK(loader.error() == Error::AccessFailed);
+      continue;
+    }
+    ++opened;
+    Bytes into(size, 0xA5);
+    const Error error = loader->load_into(0, size, kConstant, into.data());
+    if (error == Error::Ok) {
+      CHECK(memcmp(into.data(), files.plain.data(), size) == 0);
+    } else {
+      CHECK(error == Error::AccessFailed);
+      CHECK(into == Bytes(size, 0));
+    }
+    if (callback.reads <= first) {
+      break;
+    }
+    callback.last = first;
+    CHECK(loader->load_into(0, size, kConstant, into.data()) == Error::Ok);
+    CHECK(memcmp(into.data(), files.plain.data(), size) == 0);
+  }
+  CHECK(opened > 2);
+}
+
 /// A decoder for zstd that one context can be made with, and no more.
 struct ScarceDecoder {
   std::atomic<int> contexts{0};
@@ -350,6 +399,10 @@ void check_errors(const Files& files) {
   for (const size_t read_ahead : {0, 1 << 20}) {
     check_load_errors(files, 1, read_ahead);
     check_load_errors(files, 3, read_ahead);
+    for (const bool lasting : {false, true}) {
+      check_failing_reads(files, 1, read_ahead, lasting);
+      check_failing_reads(files, 3, read_ahead, lasting);
+    }
   }
   check_helpers_without_memory(files);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
