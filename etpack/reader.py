@@ -6,7 +6,7 @@ import io
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from etpack.limits import Limits
 from etpack.manifest import Manifest
 from etpack.plan import Extent
 from etpack.pte import ModelFile, Range, read_model
-from etpack.runs import find_runs
+from etpack.runs import Run, find_runs
 from etpack.source_io import SourceIO
 from etpack.sources import Source, SourceLike, check_range, open_source
 
@@ -247,7 +247,7 @@ class EtzFile:
                 for run, part in runs:
                     self._blocks.read_run(run, part)
             else:
-                list(self._threads().map(self._blocks.read_run, *zip(*runs, strict=True)))
+                self._read_side_by_side(runs)
         except EtpackError as exc:
             exc.path = exc.path or self.name
             raise
@@ -255,6 +255,20 @@ class EtzFile:
             if self._closed:  # the pool takes nothing more
                 raise ValueError(f"{self.name} was closed") from exc
             raise
+
+    def _read_side_by_side(self, runs: Sequence[tuple[Run, memoryview]]) -> None:
+        from concurrent.futures import Future, wait
+
+        pool = self._threads()
+        pending: list[Future[None]] = []
+        try:
+            for run, part in runs:
+                pending.append(pool.submit(self._blocks.read_run, run, part))
+            for future in pending:
+                future.result()
+        finally:
+            # After an error the buffer is the caller's again: nobody may be writing to it.
+            wait([future for future in pending if not future.cancel()])
 
     def _threads(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import mmap
 import os
+import threading
+import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +19,8 @@ from hypothesis import strategies as st
 import etpack
 from etpack import CorruptError, EtzFile, LimitError, Limits, NotEtzError, Options, layout
 from etpack.pte import Role
-from etpack.sources import BufferSource, FileSource, SourceLike
+from etpack.sources import BufferSource, FileSource, Source, SourceLike
+from tests import PATIENCE
 from tests.counting import CountingSource, count_decodes
 
 
@@ -90,6 +93,36 @@ def test_large_reads_use_threads(tmp_path: Path) -> None:
     for jobs in (1, 4):
         with etpack.open(path, jobs=jobs) as file:
             assert file.read_at(1, len(content) - 2) == content[1:-1]
+
+
+class _FailingSource(CountingSource):
+    """Fails to read the first block while it reads others, which takes a while."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(source)
+        self.begun = threading.Event()
+        self.under_way = 0
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset == layout.HEADER_SIZE:
+            assert self.begun.wait(PATIENCE)
+            raise OSError("the first block is not there")
+        self.under_way += 1
+        self.begun.set()
+        time.sleep(0.3)
+        data = super().read_at(offset, size)
+        self.under_way -= 1
+        return data
+
+
+def test_after_an_error_no_thread_writes_to_the_buffer(tmp_path: Path) -> None:
+    path = _packed(np.random.default_rng(5).bytes(6 << 20), Options(opaque=True), tmp_path)
+    source = _FailingSource(BufferSource(path.read_bytes()))
+    with etpack.open(source, jobs=2) as file:
+        source.begun.clear()
+        with pytest.raises(OSError, match="the first block"):
+            file.read_at(0, file.size)
+        assert source.under_way == 0
 
 
 def test_segments_and_extents(packed_digits: Path, digits: Path) -> None:
