@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import sys
 from typing import Any
@@ -20,6 +21,15 @@ else:
 
 # A table of all backends that there are takes a hundredth of this.
 MAX_SIZE = 1 << 20
+
+# What tomllib does grows with the square of a dotted key's parts: one of a megabyte would take hours.
+_LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){16}")
+# Texts and comments of TOML; a text without an end is taken as far as it goes, so that nothing is looked at twice.
+_TEXT_OR_COMMENT = re.compile(
+    r'''"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:""")?|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|'''
+    r"""'''.*?(?:'''|\Z)|'[^'\n]*'?""",
+    re.DOTALL,
+)
 
 
 def read_settings(path: str | os.PathLike[str], error: type[EtpackError]) -> dict[str, Any]:
@@ -72,6 +82,8 @@ def _parse(text: str, error: type[EtpackError]) -> dict[str, Any]:
         return found
 
     is_json = text.lstrip().startswith("{")
+    if not is_json and _LONG_KEY.search(_TEXT_OR_COMMENT.sub("x", text)):
+        raise error("it is nested too deeply", hint="correct the TOML")
     kind = "JSON" if is_json else "TOML"
     other = "TOML has no brace at its start" if is_json else "JSON would begin with a brace"
     try:

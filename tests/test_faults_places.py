@@ -215,6 +215,7 @@ def test_an_input_that_is_no_file(faults: Faults) -> None:
     faults.run("compress", "absent").check_told(4, "absent: No such file or directory", "check the path")
     faults.run("compress", "folder").check_told(4, "folder: Is a directory", "give a file")
     faults.run("compress", "pipe").check_told(4, "pipe: cannot be read at random", "give a regular file")
+    faults.run("compress", "/proc/cpuinfo").check_told(4, "cpuinfo: cannot be read at random", "give a regular file")
 
 
 def test_a_temporary_folder_that_is_not_there(faults: Faults, tmp_path: Path) -> None:

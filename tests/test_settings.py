@@ -35,6 +35,9 @@ def test_toml_and_json_say_the_same(tmp_path: Path, name: str, text: str) -> Non
         (b'{"\n\xff"}', "line 2 is not UTF-8"),
         (b"a = " + b"[" * 100_000, "nested too deeply"),
         (b'{"a": ' + b"[" * 100_000, "nested too deeply"),
+        (b"a" + b".a" * 500_000 + b" = 1", "nested too deeply"),
+        (b"a = {b.c = 1, '' " + b'. "\\"" ' * 100_000 + b"= 1}", "nested too deeply"),
+        (b"[a" + b".a" * 100_000 + b"]\n" + b"b = 1\n" * 100_000, "nested too deeply"),
         (b"#" * (MAX_SIZE + 1), "larger than 1,048,576 bytes"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b"a = 0x" + b"f" * 9000, "no TOML: "),
@@ -47,3 +50,11 @@ def test_a_wrong_file_says_where_and_what_to_do(tmp_path: Path, data: bytes, mes
         read_settings(tmp_path / "x", BackendsError)
     assert caught.value.path == str(tmp_path / "x")
     assert caught.value.hint
+
+
+def test_dots_in_texts_are_no_keys(tmp_path: Path) -> None:
+    dots = "w." * 40
+    (tmp_path / "x").write_text(
+        f'a = [\'{dots}\', "\\"{dots}"] # {dots}\nb = """\n{dots}"""\nc = \'\'\'\n{dots}\'\'\'\n'
+    )
+    assert read_settings(tmp_path / "x", BackendsError) == {"a": [dots, f'"{dots}'], "b": dots, "c": dots}

@@ -62,7 +62,11 @@ def _refuse_special(path: str) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise OSError(errno.ESPIPE, "cannot be read at random; give a regular file", path)
+        raise _not_at_random(path)
+
+
+def _not_at_random(path: str) -> OSError:
+    return OSError(errno.ESPIPE, "cannot be read at random; give a regular file", path)
 
 
 class FileSource:
@@ -77,6 +81,8 @@ class FileSource:
             self._size = os.lseek(self._fd, 0, os.SEEK_END)  # unlike st_size, also right for block devices
         except OSError as exc:
             os.close(self._fd)
+            if exc.errno == errno.EINVAL:  # such files of /proc pass for regular ones
+                raise _not_at_random(self.name) from exc
             exc.filename = self.name
             raise
 
