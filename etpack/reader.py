@@ -264,11 +264,12 @@ class EtzFile:
         try:
             for run, part in runs:
                 pending.append(pool.submit(self._blocks.read_run, run, part))
-            for future in pending:
-                future.result()
+            list(map(Future.result, pending))
         finally:
             # After an error the buffer is the caller's again: nobody may be writing to it.
             wait([future for future in pending if not future.cancel()])
+            # The error holds this frame: if this frame held the error, both would keep the buffer.
+            pending.clear()
 
     def _threads(self) -> ThreadPoolExecutor:
         from concurrent.futures import ThreadPoolExecutor

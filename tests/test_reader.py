@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import mmap
 import os
@@ -123,6 +124,20 @@ def test_after_an_error_no_thread_writes_to_the_buffer(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="the first block"):
             file.read_at(0, file.size)
         assert source.under_way == 0
+
+
+def test_after_an_error_nothing_keeps_the_buffer(tmp_path: Path) -> None:
+    path = _packed(np.random.default_rng(5).bytes(6 << 20), Options(opaque=True), tmp_path)
+    broken = bytearray(path.read_bytes())
+    broken[layout.HEADER_SIZE] ^= 1
+    buffer = bytearray(6 << 20)
+    gc.disable()
+    try:
+        with etpack.open(bytes(broken), jobs=2) as file, pytest.raises(CorruptError):
+            file.read_into(0, memoryview(buffer))
+        buffer.clear()
+    finally:
+        gc.enable()
 
 
 def test_segments_and_extents(packed_digits: Path, digits: Path) -> None:
