@@ -25,9 +25,10 @@ MAX_SIZE = 1 << 20
 # What tomllib does grows with the square of a dotted key's parts: one of a megabyte would take hours.
 _LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){16}")
 # Texts and comments of TOML; a text without an end is taken as far as it goes, so that nothing is looked at twice.
+# Up to two quotes before the three that end a long text belong to it.
 _TEXT_OR_COMMENT = re.compile(
-    r'''"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:""")?|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|'''
-    r"""'''.*?(?:'''|\Z)|'[^'\n]*'?""",
+    r'''"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*(?:"{3,5})?|"[^"\\\n]*(?:\\.[^"\\\n]*)*"?|#[^\n]*|'''
+    r"""'''.*?(?:'{3,5}|\Z)|'[^'\n]*'?""",
     re.DOTALL,
 )
 

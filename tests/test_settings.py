@@ -38,6 +38,8 @@ def test_toml_and_json_say_the_same(tmp_path: Path, name: str, text: str) -> Non
         (b"a" + b".a" * 500_000 + b" = 1", "nested too deeply"),
         (b"a = {b.c = 1, '' " + b'. "\\"" ' * 100_000 + b"= 1}", "nested too deeply"),
         (b"[a" + b".a" * 100_000 + b"]\n" + b"b = 1\n" * 100_000, "nested too deeply"),
+        (b'a = ["""""""", {b' + b".b" * 100_000 + b" = 1}]", "nested too deeply"),
+        (b"a = ['''\n''''', {b" + b".b" * 100_000 + b" = 1}]", "nested too deeply"),
         (b"#" * (MAX_SIZE + 1), "larger than 1,048,576 bytes"),
         (b'{"a": "\\ud800"}', "surrogate"),
         (b"a = 0x" + b"f" * 9000, "no TOML: "),
