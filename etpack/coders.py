@@ -93,6 +93,7 @@ def _raw(data: Bytes) -> Stream:
 
 def _uncoded(parts: Parts, effort: Effort) -> list[Stream | None]:
     """Return how the parts are stored that no codec needs to see, and None for the others."""
+    # With effort max nothing counts as noise: no entropy is above 8 bits.
     most = 8 * ONE_BIT if effort is Effort.MAX else NOISE
     noise = [number for number, entropy in enumerate(parts.entropies) if entropy > most]
     if parts.whole and noise:

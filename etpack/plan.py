@@ -209,7 +209,7 @@ def _combine(piece: Range, cover: Sequence[Extent]) -> Extent:
 
 
 def spans(extents: Sequence[Extent], content_size: int, block_size: int) -> Iterator[Span]:
-    """Yield spans that cover the whole content in order, each of about 1 MiB or one block."""
+    """Yield spans that cover the whole content in order, each of about SPAN_SIZE bytes or one block."""
     start = 0
     rows: list[Row] = []
     for row in _rows(extents, block_size):
