@@ -142,7 +142,7 @@ def _pack(
         return _encode_span(source, span, encoder, options.alignment, check)
 
     def ahead(span: Span) -> int:
-        return 2 * jobs if span.range.size <= SPAN_SIZE else jobs - 1  # a larger span is one large block
+        return jobs + 2 if span.range.size <= SPAN_SIZE else jobs - 1  # a larger span is one large block
 
     todo = spans(extents, source.size, options.block_size)
     done = 0
