@@ -164,6 +164,7 @@ def _become(request: dict[str, Any]) -> None:
         setattr(threading.Thread, "start", _no_thread)  # noqa: B010  (a type checker would object)
     os.environ.update(request["env"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup make test` ignores
     for name in request["ignored"]:
         signal.signal(signal.Signals[f"SIG{name}"], signal.SIG_IGN)
     sys.argv = ["etpack", *request["args"]]
