@@ -203,17 +203,16 @@ def open_report(path: str, sources: Iterable[str | None], *, force: bool, option
 
 
 def _refuse_model(path: str, option: str) -> None:
-    from etpack.layout import HEADER_MAGIC
     from etpack.pte.header import sniff
+    from etpack.reader import is_etz
+    from etpack.sources import FileSource
 
-    head = b""
-    with contextlib.suppress(OSError):
-        if os.path.isfile(path):
-            with open(path, "rb") as file:
-                head = file.read(16)
-    if head.startswith(HEADER_MAGIC) or sniff(head):
-        hint = f"name another file with {option}, or remove this one first"
-        raise OutputError("is a model or an .etz, which no report replaces", hint=hint, path=path)
+    if not os.path.isfile(path):
+        return
+    with contextlib.suppress(OSError), contextlib.closing(FileSource(path)) as file:
+        if is_etz(file) or sniff(file.read_at(0, min(16, file.size))):
+            hint = f"name another file with {option}, or remove this one first"
+            raise OutputError("is a model or an .etz, which no report replaces", hint=hint, path=path)
 
 
 def _refuse_terminal(option: str) -> None:
