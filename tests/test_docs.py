@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click import Context
@@ -47,6 +48,10 @@ def run_console(block: str, folder: Path) -> str:
             (folder / target).write_text(result.stdout, encoding="utf-8")
         shown += [line, *([] if target else result.stdout.splitlines()), *result.stderr.splitlines()]
     return "\n".join(line.rstrip() for line in shown) + "\n"
+
+
+def _python(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *args], capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 def prepare(folder: Path) -> Path:
@@ -132,9 +137,7 @@ def test_the_guides_program_runs(tmp_path: Path) -> None:
     (backends,) = re.findall(r"```toml\n(\[\[backends.*?)```", GUIDE, re.DOTALL)
     (tmp_path / "my.toml").write_text(backends, encoding="utf-8")
     etpack.compress(prepare(tmp_path) / "model.pte")
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
-    )
+    result = _python("-c", code, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert re.findall(r"^(\w+) (?:with mlock )?\d+ [\d.]+$", result.stdout, re.MULTILINE)[-1] == "EtzDataLoader"
 
@@ -142,9 +145,7 @@ def test_the_guides_program_runs(tmp_path: Path) -> None:
 def test_the_readmes_program_runs(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     prepare(tmp_path)
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=unmeasured(), capture_output=True, text=True, timeout=PATIENCE
-    )
+    result = _python("-c", code, cwd=tmp_path, env=unmeasured())
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "1.188"
@@ -185,8 +186,7 @@ def test_the_readmes_ratios_are_those_that_were_measured() -> None:
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run(program: Path, example_model: Path) -> None:
-    command = [sys.executable, str(program), str(example_model)]
-    result = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, timeout=PATIENCE)
+    result = _python(program, example_model, env=unmeasured())
     assert result.returncode == 0, result.stderr
     size = f"{example_model.stat().st_size:,}"
     assert size in result.stdout or "as recorded" in result.stdout
@@ -195,7 +195,7 @@ def test_examples_run(program: Path, example_model: Path) -> None:
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda path: path.name)
 def test_examples_say_what_they_need(program: Path) -> None:
-    result = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=PATIENCE)
+    result = _python(program)
     assert (result.returncode, result.stdout) == (2, "")
     assert f"usage: {program.name} " in result.stderr
 
