@@ -195,8 +195,9 @@ class DataLoader:
                         pending.append((pool.submit(self._content.read_into, start, chunk), buffer, chunk))
                     if not pending:
                         return
-                    future, buffer, chunk = pending.popleft()
-                    future.result()
+                    buffer, chunk = pending[0][1:]
+                    # An error holds this frame: if this frame held the error, both would keep the buffers.
+                    pending.popleft()[0].result()
                     yield chunk.toreadonly()
                     free.append(buffer)
             finally:

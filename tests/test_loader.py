@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import random
+import weakref
 from pathlib import Path
 
 import pytest
@@ -133,3 +136,19 @@ def test_blobs_inside_the_program_are_not_loaded_for_themselves() -> None:
 def test_no_threads_are_too_few(packed_digits: Path, jobs: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         etpack.open(packed_digits, jobs=jobs)
+
+
+def test_chunks_that_failed_are_let_go_of_at_once(tmp_path: Path) -> None:
+    (tmp_path / "content").write_bytes(random.Random(5).randbytes(3 << 20))
+    etpack.compress(tmp_path / "content", tmp_path / "packed", etpack.Options(opaque=True))
+    packed = bytearray((tmp_path / "packed").read_bytes())
+    packed[5 << 19] ^= 1  # in the last chunk
+    gc.disable()
+    try:
+        with DataLoader(bytes(packed)) as loader, pytest.raises(CorruptError) as caught:
+            list(loader.iter_chunks(jobs=2))
+        error = weakref.ref(caught.value)
+        del caught
+        assert error() is None
+    finally:
+        gc.enable()
